@@ -1,0 +1,1 @@
+"""The roles of the research team: each file is one role's prompt, reply schema and method."""

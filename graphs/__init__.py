@@ -1,0 +1,1 @@
+"""LangGraph graphs, their state and wiring, and the commands that run them."""

@@ -1,0 +1,13 @@
+"""Errors of the document side, each one line that names the value and the mend."""
+
+
+class RetrievalError(Exception):
+    """Something about documents or an index that the person can mend."""
+
+
+class DocumentError(RetrievalError):
+    """A document cannot be read; the message is the reason shown beside its name."""
+
+
+class IndexStoreError(RetrievalError):
+    """The index folder cannot be used: read-only, full, or held by another process."""

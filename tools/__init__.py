@@ -1,0 +1,1 @@
+"""What agents may do: one make_*_tool factory per file."""
