@@ -1,1 +1,1 @@
-"""Documents and search, one stage of search per file; each stage is a LangChain class of its own."""
+"""Documents and search: one stage of search per file, each a LangChain class of its own."""
