@@ -1,0 +1,145 @@
+"""From the name of a model to a folder of checked files on this machine.
+
+Nothing here downloads: a name that is not found says what exists and how to get it.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llm_core import store
+from llm_core.catalogue import MODELS
+from llm_core.convert import CONVERTER, convert_gguf
+from llm_core.errors import ModelFileError, ModelNotFoundError
+from llm_core.settings import load_settings
+
+LOCAL = "local:"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_HASHED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+
+
+def resolve(name: str, cache_dir: Path | None = None) -> Path:
+    """Return the folder of a model: config.json, safetensors, tokenizer files.
+
+    `name` is a default model (`smollm2-135m`, with or without `local:`), a folder, a
+    `.gguf` file (converted once into the cache), or `local:OWNER/NAME` for a model that
+    is already in the Hugging Face cache. Raises `ModelNotFoundError` with the mend, or
+    `ModelFileError` for damaged files and pickle weights.
+    """
+    cache_dir = load_settings().cache_dir if cache_dir is None else cache_dir
+    short = name.removeprefix(LOCAL)
+    if any(model.name == short for model in MODELS):
+        return _default_model(short, cache_dir)
+    path = Path(short).expanduser()
+    if path.suffix.lower() == ".gguf":
+        return _converted(path, cache_dir)
+    if path.is_dir():
+        return _checked_folder(path)
+    if path.is_file():
+        raise ModelFileError(f"{path} is a file; give a model folder or a .gguf file")
+    if name.startswith(LOCAL) and short.count("/") == 1:
+        return _from_hub_cache(short)
+    names = ", ".join(model.name for model in MODELS)
+    raise ModelNotFoundError(
+        f"there is no model {name!r}: give {names}, a model folder, a .gguf file, "
+        f"or local:OWNER/NAME from the Hugging Face cache"
+    )
+
+
+def model_hash(path: Path) -> str:
+    """Return one SHA-256 over the files of a model folder, as its identity in manifests."""
+    manifest = store.read_manifest(path)
+    if manifest is not None:
+        return manifest.model_hash
+    files = sorted({file for pattern in _HASHED for file in path.glob(pattern)})
+    return store.combined_hash({file.name: store.sha256_of(file) for file in files})
+
+
+def _default_model(name: str, cache_dir: Path) -> Path:
+    folder = store.models_folder(cache_dir) / name
+    if not folder.exists():
+        raise ModelNotFoundError(
+            f"the default model {name} is not in {store.models_folder(cache_dir)}; "
+            f"run {store.FETCH} once"
+        )
+    store.require_whole(folder)
+    return folder
+
+
+def _checked_folder(folder: Path) -> Path:
+    if store.read_manifest(folder) is not None:
+        store.require_whole(folder)
+        return folder
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
+        if pickles:
+            raise ModelFileError(
+                f"{folder} has pickle weights ({pickles[0]}), which can run code when loaded; "
+                "convert them to safetensors"
+            )
+        raise ModelFileError(f"{folder} holds no *.safetensors file; give a model folder")
+    for name in ("config.json", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise ModelFileError(f"{folder} lacks {name}; copy the whole model folder")
+    config = _read_config(folder / "config.json")
+    if "auto_map" in config:
+        raise ModelFileError(
+            f"{folder} needs code of its own to load (auto_map in config.json), "
+            "which is never run; use a model of a known architecture"
+        )
+    return folder
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFileError(f"{path} is not valid JSON ({error}); copy it again") from error
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{path} is not a JSON object; copy it again")
+    return config
+
+
+def _converted(source: Path, cache_dir: Path) -> Path:
+    """Return the converted copy of a GGUF file, made on first use and found by hash."""
+    if not source.is_file():
+        raise ModelNotFoundError(f"there is no file {source}; give the path of a .gguf file")
+    source = source.resolve()
+    status = source.stat()
+    stamp = {
+        "path": str(source),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "converter": CONVERTER,
+    }
+    for folder in sorted(store.models_folder(cache_dir).glob("gguf-*")):
+        manifest = store.read_manifest(folder)
+        if manifest is not None and stamp.items() <= manifest.source.items():
+            store.require_whole(folder)
+            return folder
+    digest = store.sha256_of(source)
+    name = f"gguf-{digest[:16]}-{CONVERTER}"
+    folder = store.models_folder(cache_dir) / name
+    if store.find_damage(folder) is None:
+        return folder
+    with store.writing(cache_dir), store.scratch(cache_dir) as work:
+        if store.find_damage(folder) is not None:  # not converted by another process meanwhile
+            prepared = work / "prepared"
+            prepared.mkdir()
+            convert_gguf(source, prepared)
+            store.publish(prepared, cache_dir, name, {**stamp, "sha256": digest})
+    return folder
+
+
+def _from_hub_cache(repository: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(repository, local_files_only=True)
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ModelNotFoundError(
+            f"{repository} is not in the Hugging Face cache of this machine; "
+            f"run `hf download {repository}` once, or give a model folder"
+        ) from error
+    return _checked_folder(Path(folder))

@@ -1,0 +1,39 @@
+"""Settings of the model side; the only file of this package that reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_cache_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llm_core.errors import ModelError
+
+Dtype = Literal["bfloat16", "float32"]
+PREFIX = "DEERSTALKER_"
+
+
+class Settings(BaseSettings):
+    """Where models live and how they run; each field can be set as DEERSTALKER_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    cache_dir: Path = Field(default_factory=lambda: user_cache_path("deerstalker"))
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    dtype: Dtype = "bfloat16"
+
+
+def load_settings() -> Settings:
+    """Read the settings; a bad value raises `ModelError` with one line that names it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise ModelError(f"{name}={first['input']!r} is not usable: {first['msg']}") from None
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Return this process's environment with `extra` on top, for a child process."""
+    return {**os.environ, **extra}
