@@ -1,0 +1,71 @@
+"""Settings of the graphs and their commands: the only reader of the environment here.
+
+Every field can be set as DEERSTALKER_<FIELD>; command switches win over it.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Switches of the libraries below us, set before they are imported. A run sends nothing anywhere.
+_PROCESS = {
+    "LANGGRAPH_STRICT_MSGPACK": "true",
+    "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+    "LANGGRAPH_NO_VERSION_CHECK": "1",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Settings(BaseSettings):
+    """Defaults of a research run; `max_*` are its budgets."""
+
+    model_config = SettingsConfigDict(env_prefix="DEERSTALKER_", extra="ignore")
+
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("deerstalker", appauthor=False)
+    )
+    state: Path | None = None
+    model: str = "smollm2-135m"
+    embeddings: str = "minilm-l6"
+    base_url: str | None = None
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    max_rounds: int = Field(default=2, ge=1)
+    max_seconds: float | None = Field(default=600.0, gt=0)
+    max_model_calls: int | None = Field(default=400, ge=1)
+    max_steps: int = Field(default=60, ge=12)
+
+    def state_file(self) -> Path:
+        """The SQLite file that keeps the runs."""
+        return self.state if self.state is not None else self.data_dir / "state.sqlite"
+
+    def index_dir(self, docs: Sequence[Path]) -> Path:
+        """The default index folder of these documents, the same for the same paths."""
+        names = "\n".join(sorted(str(path.resolve()) for path in docs))
+        return self.data_dir / "index" / hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def sample_documents() -> list[Path]:
+    """The documents shipped beside the source tree; empty where only the packages are installed."""
+    folder = Path(__file__).resolve().parents[1] / "samples"
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix != ".md" and path.is_file())
+
+
+def settle_process(*, hub: bool = False) -> None:
+    """Switch telemetry off and strict checkpoints on, for this process and its children.
+
+    `hub` leaves the Hugging Face hub reachable, for a person who names a model of it.
+    """
+    os.environ.update(_PROCESS)
+    if not hub:
+        os.environ["HF_HUB_OFFLINE"] = "1"
