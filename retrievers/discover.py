@@ -1,0 +1,53 @@
+"""Find the documents under the folders a person names."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from retrievers.errors import DocumentError
+from retrievers.loaders import SUFFIXES
+
+_SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
+
+
+def discover(paths: Sequence[Path]) -> list[Path]:
+    """Supported files under `paths`, sorted and without repeats.
+
+    Hidden files and folders are skipped, and so are symbolic links that leave the folder named.
+    A file named itself is always listed, so that its loader can say why it cannot be read.
+    Raises DocumentError for a path that does not exist.
+    """
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            found.update(_walk(path))
+        elif path.exists():
+            found.add(path)
+        else:
+            raise DocumentError(f"{path}: no such file or folder; name an existing one")
+    return sorted(found, key=lambda path: path.as_posix())
+
+
+def common_root(paths: Sequence[Path]) -> Path:
+    """The folder that sources are named relative to: the one named, or the closest shared one."""
+    folders = [path if path.is_dir() else path.parent for path in paths] or [Path()]
+    absolute = [folder.absolute() for folder in folders]
+    try:
+        return Path(os.path.commonpath(absolute))
+    except ValueError:  # different drives
+        return absolute[0]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    resolved_root = root.resolve()
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(n for n in subfolders if n[0] != "." and n not in _SKIPPED_FOLDERS)
+        for name in sorted(names):
+            path = Path(folder) / name
+            # "~$" marks a lock file that an open word processor leaves beside a document.
+            if name.startswith((".", "~$")) or path.suffix.lower() not in SUFFIXES:
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(resolved_root):
+                continue
+            if path.is_file():
+                yield path
