@@ -19,7 +19,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    cache_dir: Path = Field(default_factory=lambda: user_cache_path("deerstalker"))
+    cache_dir: Path = Field(default_factory=lambda: user_cache_path("deerstalker", appauthor=False))
     threads: int | None = Field(default=None, ge=1, le=1024)
     dtype: Dtype = "bfloat16"
 

@@ -1,0 +1,173 @@
+"""LocalEmbeddings: the recipe, independence from the batch, and the LangChain contract."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from langchain_tests.integration_tests import EmbeddingsIntegrationTests
+from langchain_tests.unit_tests import EmbeddingsUnitTests
+from tokenizers import Tokenizer
+from transformers.models.bert.modeling_bert import BertModel
+
+from llm_core.embeddings import LocalEmbeddings
+from llm_core.errors import ModelFileError, ModelNotFoundError
+from tests.tiny_models import edit_json, random_text, write_bert
+
+TEXTS = [random_text(n, seed=n) for n in (3, 40, 1, 17, 17, 2, 90, 5)]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bert(tmp_path_factory.mktemp("bert"))
+
+
+def reference(folder: Path, text: str) -> np.ndarray:
+    """The recipe again, by transformers, one text at a time."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(256)
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
+    with torch.no_grad():
+        states = model(torch.tensor([tokenizer.encode(text).ids])).last_hidden_state
+    mean = states[0].mean(dim=0)
+    return (mean / mean.norm()).numpy()
+
+
+def test_vectors_equal_transformers_with_mean_pooling(bert: Path) -> None:
+    ours = LocalEmbeddings(str(bert), batch_tokens=128).embed_array(TEXTS)
+    theirs = np.stack([reference(bert, text) for text in TEXTS])
+    np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    assert np.abs(theirs[0] - theirs[1]).max() > 1e-3  # the texts do differ
+
+
+def test_deterministic_vectors_do_not_depend_on_the_batch(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert), deterministic=True)
+    together = model.embed_array(TEXTS)
+    for index, text in enumerate(TEXTS):
+        assert model.embed_array([text]).tobytes() == together[index].tobytes()
+
+
+def test_batched_vectors_agree_with_single_ones(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert), batch_tokens=4096)
+    together = model.embed_array(TEXTS)
+    alone = np.concatenate([model.embed_array([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 30, 100_000])
+def test_any_token_budget_gives_every_text_its_vector(bert: Path, batch_tokens: int) -> None:
+    vectors = LocalEmbeddings(str(bert), batch_tokens=batch_tokens).embed_array(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+
+
+def test_bfloat16_stays_close_to_float32(bert: Path) -> None:
+    small = LocalEmbeddings(str(bert), dtype="bfloat16").embed_array(TEXTS)
+    full = LocalEmbeddings(str(bert)).embed_array(TEXTS)
+    assert (small * full).sum(axis=1).min() > 0.999
+    assert small.dtype == np.float32 and not np.array_equal(small, full)
+
+
+def test_no_text_gives_no_vector(bert: Path) -> None:
+    assert LocalEmbeddings(str(bert)).embed_documents([]) == []
+
+
+def test_empty_text_has_a_vector(bert: Path) -> None:
+    assert np.isfinite(LocalEmbeddings(str(bert)).embed_query("")).all()
+
+
+def test_threads_share_one_model(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert), deterministic=True)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(model.embed_query, TEXTS * 4))
+    assert results == [model.embed_query(text) for text in TEXTS * 4]
+
+
+def test_token_vectors_point_at_their_characters(bert: Path) -> None:
+    text = "The cat the"
+    offsets, vectors = LocalEmbeddings(str(bert)).tokens_and_vectors(text)
+    assert [text[a:b] for a, b in offsets] == ["The", "c", "a", "t", "the"]
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+
+
+def test_every_token_of_a_long_text_has_a_vector(bert: Path) -> None:
+    text = random_text(400, seed=1)
+    offsets, vectors = LocalEmbeddings(str(bert)).tokens_and_vectors(text)
+    assert len(offsets) == len(vectors) > 1000
+    assert "".join(text[a:b] for a, b in offsets) == text.replace(" ", "")
+
+
+def test_dimension_and_hash_come_without_the_weights(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert))
+    assert model.dimension == 32
+    assert len(model.model_hash) == 64
+    assert model._loaded is None
+
+
+def test_a_model_of_another_kind_is_named(bert: Path, tmp_path: Path) -> None:
+    for file in bert.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    edit_json(tmp_path / "config.json", model_type="llama")
+    with pytest.raises(ModelFileError, match="'llama' model; embeddings need a 'bert' model"):
+        LocalEmbeddings(str(tmp_path)).embed_query("x")
+
+
+def test_a_cut_weight_file_is_named(bert: Path, tmp_path: Path) -> None:
+    for file in bert.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(ModelFileError, match=r"model\.safetensors cannot be read"):
+        LocalEmbeddings(str(tmp_path)).embed_query("x")
+
+
+def test_missing_default_model_says_how_to_fetch_it(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"minilm-l6 .* `python -m graphs.doctor --fetch`"):
+        LocalEmbeddings(cache_dir=tmp_path).embed_query("x")
+
+
+@pytest.mark.parametrize("options", [{"batch_tokens": 0}, {"dtype": "int8"}])
+def test_bad_options_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=str(*options.values())):
+        LocalEmbeddings(**options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_importing_the_class_does_not_import_torch() -> None:
+    code = "import sys; from llm_core import LocalEmbeddings; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.model
+def test_the_default_model_puts_meaning_before_words(embeddings: LocalEmbeddings) -> None:
+    query, near, far = embeddings.embed_array(
+        ["Where was the gem hidden?", "The jewel was inside the goose.", "He hid his cold well."]
+    )
+    assert query @ near > query @ far + 0.1
+
+
+@pytest.mark.model
+class TestLangChainUnit(EmbeddingsUnitTests):
+    @property
+    def embeddings_class(self) -> type[LocalEmbeddings]:
+        return LocalEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, object]:
+        return {"model": "minilm-l6"}
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, object], dict[str, object]]:
+        return {"DEERSTALKER_CACHE_DIR": "/nowhere"}, {"threads": 1}, {"model": "minilm-l6"}
+
+
+@pytest.mark.model
+class TestLangChainIntegration(EmbeddingsIntegrationTests):
+    @property
+    def embeddings_class(self) -> type[LocalEmbeddings]:
+        return LocalEmbeddings
+
+    @property
+    def embedding_model_params(self) -> dict[str, object]:
+        return {"model": "minilm-l6"}
