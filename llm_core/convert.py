@@ -154,11 +154,11 @@ def _weights(source: Path, reader: "GGUFReader", config: dict[str, Any]) -> dict
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     weights: dict[str, Tensor] = {}
     for tensor in reader.tensors:
+        name = _hub_name(source, tensor.name)
         values = dequantize(tensor.data, tensor.tensor_type)  # float32, (rows, columns) or (n,)
         part = tensor.name.split(".")[2] if tensor.name.startswith("blk.") else ""
         if part in heads:
             values = _unpermute(values, heads[part])
-        name = _hub_name(source, tensor.name)
         weights[name] = torch.tensor(values, dtype=torch.float32).to(torch.bfloat16)
     wanted = len(BLOCK_NAMES) * config["num_hidden_layers"] + 3 - config["tie_word_embeddings"]
     if len(weights) != wanted:
