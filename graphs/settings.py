@@ -9,8 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from graphs.budget import Limits
+from graphs.errors import UserError
+
+_PREFIX = "DEERSTALKER_"
 
 # Switches of the libraries below us, set before they are imported. A run sends nothing anywhere.
 _PROCESS = {
@@ -28,7 +33,7 @@ _PROCESS = {
 class Settings(BaseSettings):
     """Defaults of a research run; `max_*` are its budgets."""
 
-    model_config = SettingsConfigDict(env_prefix="DEERSTALKER_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore")
 
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("deerstalker", appauthor=False)
@@ -47,10 +52,29 @@ class Settings(BaseSettings):
         """The SQLite file that keeps the runs."""
         return self.state if self.state is not None else self.data_dir / "state.sqlite"
 
+    def limits(self, *, deterministic: bool = False) -> Limits:
+        """The budgets of a run; a clock may not decide what a repeatable run does."""
+        return Limits(
+            rounds=self.max_rounds,
+            seconds=None if deterministic else self.max_seconds,
+            model_calls=self.max_model_calls,
+            steps=self.max_steps,
+        )
+
     def index_dir(self, docs: Sequence[Path]) -> Path:
         """The default index folder of these documents, the same for the same paths."""
         names = "\n".join(sorted(str(path.resolve()) for path in docs))
         return self.data_dir / "index" / hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def load_settings() -> Settings:
+    """Read the settings; a bad value raises `UserError` with one line that names it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = _PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise UserError(f"{name}={first['input']!r} is not usable: {first['msg']}") from None
 
 
 def sample_documents() -> list[Path]:

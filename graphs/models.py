@@ -1,0 +1,144 @@
+"""A chat model from its name: ours, a Hugging Face one, or any of `init_chat_model`."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from graphs.budget import CallMeter
+from graphs.errors import UserError
+from llm_core.errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from pydantic import SecretStr
+
+HUGGING_FACE = "hf:"
+_REPLY_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which chat model to use and how."""
+
+    name: str
+    base_url: str | None = None
+    seed: int | None = None
+    deterministic: bool = False
+    cache_dir: Path | None = None
+    api_key: "SecretStr | None" = None
+
+
+class CountCalls(BaseCallbackHandler):
+    """Notes every model call on the meter of the step that makes it."""
+
+    run_inline = True
+
+    def __init__(self, meter: CallMeter) -> None:
+        self.meter = meter
+
+    def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        self.meter.add()
+
+
+def build_chat_model(
+    choice: ModelChoice, *, meter: CallMeter, cancel: threading.Event | None = None
+) -> "tuple[BaseChatModel, str]":
+    """Return the model and its identity for manifests; weights load on first use.
+
+    Raises UserError or ModelError, naming the value and the mend, where the name is unknown,
+    the package of its provider is missing, or a key is.
+    """
+    if choice.name.startswith(HUGGING_FACE):
+        model, identity = _hugging_face(choice.name.removeprefix(HUGGING_FACE)), choice.name
+    elif _is_remote(choice):
+        model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
+    else:
+        model, identity = _local(choice, cancel)
+    counting = CountCalls(meter)
+    known = model.callbacks if isinstance(model.callbacks, list) else []
+    model.callbacks = [*known, counting]
+    return model, identity
+
+
+def _is_remote(choice: ModelChoice) -> bool:
+    """PROVIDER:NAME, or a bare name that a base URL serves; paths and ours are local."""
+    name = choice.name
+    if name.startswith("local:") or Path(name).expanduser().exists():
+        return False
+    return ":" in name or choice.base_url is not None
+
+
+def _local(choice: ModelChoice, cancel: threading.Event | None) -> "tuple[BaseChatModel, str]":
+    from llm_core import loading
+    from llm_core.chat_model import LocalChatModel
+
+    identity = loading.model_hash(loading.resolve(choice.name, choice.cache_dir))
+    model = LocalChatModel(
+        model=choice.name,
+        seed=choice.seed,
+        deterministic=choice.deterministic,
+        cache_dir=choice.cache_dir,
+    )
+    return model, identity
+
+
+def _remote(choice: ModelChoice) -> "BaseChatModel":
+    from langchain.chat_models import init_chat_model
+
+    options: dict[str, Any] = {"temperature": 0, "max_retries": 2}
+    name = choice.name if ":" in choice.name else f"openai:{choice.name}"
+    provider = name.split(":", 1)[0]
+    if choice.base_url is not None:
+        options["base_url"] = choice.base_url
+    if provider == "openai":
+        if choice.seed is not None:
+            options["seed"] = choice.seed
+        if choice.api_key is not None:
+            options["api_key"] = choice.api_key
+        elif choice.base_url is not None:
+            options["api_key"] = "not-needed"  # local servers take any key, the client wants one
+        else:
+            raise UserError(
+                f"model {choice.name!r} needs a key: set OPENAI_API_KEY, or give the address of"
+                " a server of your own with --base-url"
+            )
+    try:
+        model: BaseChatModel = init_chat_model(name, **options)
+        return model
+    except ImportError as error:
+        raise UserError(f"model {choice.name!r}: {error}") from error
+    except Exception as error:  # every provider has errors of its own for a bad name or key
+        raise UserError(f"cannot open model {choice.name!r}: {error}") from error
+
+
+def _hugging_face(name: str) -> "BaseChatModel":
+    """A model that transformers knows, from a folder or the Hugging Face hub; safetensors only."""
+    from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
+    from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+    path = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        weights = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelNotFoundError(
+            f"cannot load {HUGGING_FACE}{name} ({first}): give a model folder with safetensors,"
+            " or a name of the Hugging Face hub"
+        ) from error
+    if tokenizer.chat_template is None:
+        raise UserError(
+            f"{HUGGING_FACE}{name} has no chat template: give an instruction-tuned chat model"
+        )
+    generate = pipeline(
+        "text-generation",
+        model=weights,
+        tokenizer=tokenizer,
+        max_new_tokens=_REPLY_TOKENS,
+        do_sample=False,
+        return_full_text=False,
+    )
+    return ChatHuggingFace(llm=HuggingFacePipeline(pipeline=generate), tokenizer=tokenizer)

@@ -1,0 +1,208 @@
+"""The one place that builds concrete parts and joins them: model, index, team, graph.
+
+from graphs.wiring import open_research_graph
+graph = open_research_graph(docs=["~/papers"])
+result = graph.invoke({"question": "Where was the blue carbuncle hidden?"})["result"]
+"""
+
+import importlib.metadata
+import platform
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from graphs.budget import CallMeter, Limits
+from graphs.console import Console
+from graphs.errors import UserError
+from graphs.research import build_research_graph
+from graphs.settings import load_settings, sample_documents
+
+if TYPE_CHECKING:
+    from langgraph.types import Checkpointer
+
+    from graphs.nodes import Team
+    from graphs.research import ResearchGraph
+
+_VERSIONED = ("deerstalker", "langgraph", "langchain-core", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class ResearchOptions:
+    """What a research run works with; `index` None means a folder named after the documents."""
+
+    docs: tuple[Path, ...]
+    index: Path | None = None
+    model: str = "smollm2-135m"
+    base_url: str | None = None
+    embeddings: str = "minilm-l6"
+    seed: int | None = None
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class Wired:
+    """A team ready to work, and what identifies its parts."""
+
+    team: "Team"
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Wire(Protocol):
+    """Builds a team from options; `wire_research` is the real one."""
+
+    def __call__(
+        self,
+        options: ResearchOptions,
+        *,
+        console: Console | None,
+        meter: CallMeter,
+        cancel: threading.Event | None,
+    ) -> Wired: ...
+
+
+class DeferredTeam:
+    """A team that is built when a step first needs it.
+
+    So a graph can be drawn, and a stored run read, without loading a model.
+    """
+
+    def __init__(self, build: Callable[[], Wired]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._wired: Wired | None = None
+
+    def wired(self) -> Wired:
+        """Build the team now, once."""
+        with self._lock:
+            if self._wired is None:
+                self._wired = self._build()
+            return self._wired
+
+    def manifest(self) -> Mapping[str, Any]:
+        """What identifies the parts of the team."""
+        return self.wired().manifest
+
+    def as_team(self) -> "Team":
+        """This object under the type of what it stands for."""
+        return cast("Team", self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.wired().team, name)
+
+
+def wire_research(
+    options: ResearchOptions,
+    *,
+    console: Console | None = None,
+    meter: CallMeter,
+    cancel: threading.Event | None = None,
+) -> Wired:
+    """Find the model, bring the index up to date, and put the team together.
+
+    Raises ModelError, RetrievalError or UserError with one line that names the mend.
+    """
+    from agents.team import ResearchTeam
+    from graphs.models import ModelChoice, build_chat_model
+    from llm_core.embeddings import LocalEmbeddings
+    from llm_core.settings import load_settings as load_model_settings
+    from retrievers.pipeline import open_library
+
+    settings, places = load_settings(), load_model_settings()
+    docs = _existing(options.docs)
+    choice = ModelChoice(
+        name=options.model,
+        base_url=options.base_url,
+        seed=options.seed,
+        deterministic=options.deterministic,
+        cache_dir=places.cache_dir,
+        api_key=settings.openai_api_key,
+    )
+    model, model_identity = build_chat_model(choice, meter=meter, cancel=cancel)
+    embeddings = LocalEmbeddings(
+        options.embeddings,
+        cache_dir=places.cache_dir,
+        threads=places.threads,
+        deterministic=options.deterministic,
+    )
+    embeddings_identity = embeddings.model_hash
+    index = options.index if options.index is not None else settings.index_dir(docs)
+    if console is None:
+        library = open_library(index, docs, embeddings)
+    else:
+        with console.indexing() as progress:
+            library = open_library(index, docs, embeddings, progress)
+    team = ResearchTeam(model, library, embeddings)
+    held = library.manifest()
+    manifest = {
+        "model": model_identity,
+        "embeddings": embeddings_identity,
+        "index": held["index"],
+        "documents": held["documents"],
+        "passages": held["passages"],
+        "versions": versions(),
+        "seed": options.seed,
+        "deterministic": options.deterministic,
+    }
+    return Wired(team, manifest)
+
+
+def open_research_graph(
+    docs: Sequence[str | Path] = (),
+    *,
+    index: str | Path | None = None,
+    model: str | None = None,
+    base_url: str | None = None,
+    seed: int | None = None,
+    deterministic: bool = False,
+    checkpointer: "Checkpointer" = None,
+    limits: Limits | None = None,
+    wire: Wire = wire_research,
+) -> "ResearchGraph":
+    """A research graph over `docs` (the samples where none are named), as a LangChain Runnable.
+
+    Models and index are opened by the first question. `{"question": ...}` goes in, `{"result":
+    ResearchResult}` comes out; give a checkpointer and a thread id to keep runs.
+    """
+    settings = load_settings()
+    options = ResearchOptions(
+        docs=tuple(Path(path).expanduser() for path in docs) or tuple(sample_documents()),
+        index=Path(index).expanduser() if index is not None else None,
+        model=model or settings.model,
+        base_url=base_url or settings.base_url,
+        embeddings=settings.embeddings,
+        seed=seed,
+        deterministic=deterministic,
+    )
+    meter = CallMeter()
+    team = DeferredTeam(lambda: wire(options, console=None, meter=meter, cancel=None))
+    return build_research_graph(
+        team.as_team(),
+        checkpointer,
+        limits=limits or settings.limits(deterministic=deterministic),
+        manifest=team.manifest,
+        meter=meter,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions that an answer depends on."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _existing(docs: Sequence[Path]) -> list[Path]:
+    if not docs:
+        raise UserError("no documents: name a folder or file with --docs PATH")
+    for path in docs:
+        if not path.exists():
+            raise UserError(f"there is no file or folder {path}: mend the path given to --docs")
+    return list(docs)
