@@ -19,6 +19,9 @@ class Passages(Protocol):
     def manifest(self) -> dict[str, Any]:
         """`index` (hash of the content), `documents`, `passages`, `embedding`."""
 
+    def close(self) -> None:
+        """Give back open files."""
+
 
 class MemoryPassages:
     """Passages held in a list; those of one document stand together, in reading order."""
@@ -56,6 +59,9 @@ class MemoryPassages:
             "passages": len(self._documents),
             "embedding": self._embedding,
         }
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _document_of(passage: Document) -> str:

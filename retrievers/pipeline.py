@@ -181,6 +181,10 @@ class Library:
         """`index` (hash of the content), `documents`, `passages`, `embedding`."""
         return self._passages.manifest()
 
+    def close(self) -> None:
+        """Give back open files; the next use opens them again."""
+        self._passages.close()
+
 
 def open_library(
     index_dir: Path,

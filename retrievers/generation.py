@@ -1,0 +1,69 @@
+"""The search structures of an index: one folder for each state of the store, never changed.
+
+`generations/<state>/` holds `lexical/` (BM25) and `dense/` (vectors), each checked by checksums.
+The state in the store names the folder in use, so a new one takes over in one transaction.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from retrievers.artefact import ArtefactError
+from retrievers.bm25 import BM25Index
+from retrievers.corpus import Corpus, vector_of
+from retrievers.dense import VectorIndex
+from retrievers.errors import IndexStoreError
+from retrievers.store_errors import store_errors
+
+
+def generation_folder(corpus: Corpus, state: str) -> Path:
+    """Where the search structures of a state are."""
+    return corpus.folder / "generations" / state[:16]
+
+
+def build_generation(corpus: Corpus, state: str) -> tuple[BM25Index, VectorIndex]:
+    """Make the search structures from the store, write them, and return them.
+
+    Raises:
+        IndexStoreError: they cannot be written, or a passage has no vector.
+    """
+    ids: list[str] = []
+    tokens: list[list[str]] = []
+    vectors: list[bytes] = []
+    for document, _, terms, vector in corpus.passages():
+        if vector is None:
+            raise IndexStoreError(f"passage {document.id} of {corpus.folder} has no vector")
+        ids.append(document.id or "")
+        tokens.append(terms)
+        vectors.append(vector)
+    lexical = BM25Index.build(ids, tokens)
+    dense = VectorIndex()
+    if vectors:
+        dense.put(ids, np.stack([vector_of(blob) for blob in vectors]))
+    folder = generation_folder(corpus, state)
+    with store_errors(corpus.folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        lexical.save(folder / "lexical")
+        dense.save(folder / "dense")
+    return lexical, dense
+
+
+def load_generation(corpus: Corpus, state: str) -> tuple[BM25Index, VectorIndex]:
+    """Read the search structures of a state.
+
+    Raises:
+        ArtefactError: a part is missing or damaged; `build_generation` is the mend.
+    """
+    folder = generation_folder(corpus, state)
+    lexical, dense = BM25Index.load(folder / "lexical"), VectorIndex.load(folder / "dense")
+    if lexical.ids != dense.ids:
+        raise ArtefactError(f"the parts of {folder} do not belong together")
+    return lexical, dense
+
+
+def drop_other_generations(corpus: Corpus, state: str) -> None:
+    """Delete the search structures of every other state, and what a killed process left."""
+    for folder in (corpus.folder / "generations").glob("*"):
+        if folder.name != state[:16]:
+            shutil.rmtree(folder, ignore_errors=True)

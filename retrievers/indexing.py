@@ -1,0 +1,290 @@
+"""Bring an index up to date with the files: read what changed, embed it, forget what is gone.
+
+Files are known by the hash of their bytes and texts by the hash of what is searched, so a renamed
+or copied file costs no embedding, and a changed one only that of its new passages.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from langchain_core.embeddings import Embeddings
+
+from retrievers.artefact import ArtefactError
+from retrievers.bm25 import BM25Index
+from retrievers.corpus import Corpus, DocumentRow, FileRow, NewPassage
+from retrievers.dense import VectorIndex, embedding_name
+from retrievers.errors import DocumentError, RetrievalError
+from retrievers.generation import build_generation, drop_other_generations, load_generation
+from retrievers.ranking import default_tokenizer, searchable_text
+from retrievers.store_errors import DamagedIndexError
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+RECIPE: Final = "1"  # raise it when loaders, chunking or terms change: every file is read again
+BATCH: Final = 64  # passages embedded in one transaction: what a killed process can lose
+WAIT: Final = 600.0  # seconds to wait for another process that builds the same index
+_SETTLED_NS: Final = 3 * 10**9  # a file touched later than this before the look is hashed again
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What an update did, in files; `skipped` names each file left out and why."""
+
+    indexed: int
+    unchanged: int
+    removed: int
+    skipped: list[tuple[str, str]]
+    passages: int
+    seconds: float
+    notices: list[str] = field(default_factory=list)  # what was mended, one line each
+
+
+def update_index(
+    corpus: Corpus,
+    paths: Sequence[Path],
+    embeddings: Embeddings,
+    progress: Progress | None = None,
+    wait: float = WAIT,
+) -> IndexReport:
+    """Make `corpus` hold exactly the documents under `paths`.
+
+    Args:
+        progress: called with a stage ("waiting", "checking", "reading", "embedding", "writing"),
+            how much of it is done, and its total.
+        wait: seconds to wait for another process that holds the index.
+
+    Raises:
+        RetrievalError: a path is missing or holds no readable file.
+        IndexStoreError: the index folder cannot be written, or another process keeps it.
+    """
+    return open_index(corpus, paths, embeddings, progress, wait)[0]
+
+
+def open_index(
+    corpus: Corpus,
+    paths: Sequence[Path],
+    embeddings: Embeddings,
+    progress: Progress | None = None,
+    wait: float = WAIT,
+) -> tuple[IndexReport, BM25Index, VectorIndex]:
+    """As `update_index`; the search structures come with the report."""
+    from retrievers.discover import common_root, discover
+
+    roots = [Path(os.path.normpath(path.expanduser().absolute())) for path in paths]
+    files, root = discover(roots), common_root(roots)
+    if not files:
+        raise RetrievalError(
+            f"no document in {_names(paths)}: name a folder that holds txt, md, html, pdf or docx"
+        )
+    say: Progress = progress or (lambda _stage, _done, _total: None)
+    sources = {_source(file, root): file for file in files}
+    started, notices = time.monotonic(), list[str]()
+    with corpus.writing(wait, lambda: say("waiting", 0, 0)):
+        try:
+            corpus.check()
+            update = _Update(corpus, sources, root, embeddings, say, notices)
+            lexical, dense = update.run()
+        except DamagedIndexError as err:
+            notices.append(f"{err}; it was rebuilt from the files")
+            corpus.reset()
+            update = _Update(corpus, sources, root, embeddings, say, notices)
+            lexical, dense = update.run()
+        corpus.pin_manifest()
+        report = update.report(time.monotonic() - started, len(lexical))
+    if not report.passages:
+        reasons = "; ".join(f"{source}: {reason}" for source, reason in report.skipped[:3])
+        raise RetrievalError(f"no file in {_names(paths)} could be read ({reasons})")
+    return report, lexical, dense
+
+
+class _Update:
+    """One update of an index, step by step; the caller holds the index."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        files: dict[str, Path],
+        root: Path,
+        embeddings: Embeddings,
+        say: Progress,
+        notices: list[str],
+    ) -> None:
+        self.corpus, self.files, self.root, self.say = corpus, files, root, say
+        self.embeddings, self.notices = embeddings, notices
+        self.before = corpus.files()
+        self.seen: dict[str, FileRow] = {}
+        self.unreadable: dict[str, str] = {}  # source: reason; not kept, may pass
+
+    def run(self) -> tuple[BM25Index, VectorIndex]:
+        self._prepare()
+        self._look()
+        self._read()
+        self._embed()
+        return self._publish()
+
+    def _prepare(self) -> None:
+        """Note another recipe, model or folder than last time."""
+        if self.corpus.meta("recipe") != RECIPE:
+            self.corpus.start_over(RECIPE)
+        name = embedding_name(self.embeddings)
+        if self.corpus.meta("embedding") != name:
+            if self.corpus.meta("embedding"):
+                self.notices.append("the embedding model changed; every passage is embedded again")
+            self.corpus.use_embedding(name)
+        root, before = _unicode(str(self.root)), self.corpus.meta("root")
+        if before != root:
+            if before:
+                self.notices.append(f"the index held {before}; it now holds {root}")
+            self.corpus.set_meta(root=root)
+
+    def _look(self) -> None:
+        """Hash each file whose stamp is not the one stored."""
+        for done, (source, file) in enumerate(self.files.items()):
+            self.say("checking", done, len(self.files))
+            try:
+                self.seen[source] = self._file_row(source, file)
+            except DocumentError as err:
+                self.unreadable[source] = str(err)
+            except OSError as err:
+                self.unreadable[source] = f"cannot be read: {err.strerror or err}"
+        self.say("checking", len(self.files), len(self.files))
+
+    def _file_row(self, source: str, file: Path) -> FileRow:
+        from retrievers.loaders import MAX_BYTES, load_document
+
+        facts, now = file.stat(), time.time_ns()
+        if facts.st_size > MAX_BYTES:
+            load_document(file, self.root)  # says that it is too large, without reading it
+        stamp = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"
+        known = self.before.get(source)
+        if known is not None and known.stamp == stamp:
+            return known
+        with file.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        settled = now - max(facts.st_mtime_ns, facts.st_ctime_ns) > _SETTLED_NS
+        return FileRow(sha256, stamp if settled else "")
+
+    def _read(self) -> None:
+        """Forget what is gone, then read each document that is new or has another first file."""
+        first: dict[str, str] = {}
+        for source in sorted(self.seen):
+            first.setdefault(self.seen[source].sha256, source)
+        held = self.corpus.documents()
+        gone, lost = self.before.keys() - self.seen.keys(), held.keys() - first.keys()
+        if gone or lost:
+            self.corpus.remove(sorted(gone), sorted(lost))
+        todo = [
+            (sha256, source)
+            for sha256, source in first.items()
+            if sha256 not in held or held[sha256].source != source
+        ]
+        for done, (sha256, source) in enumerate(todo):
+            self.say("reading", done, len(todo))
+            self._read_document(sha256, source)
+        if todo:
+            self.say("reading", len(todo), len(todo))
+        changed = {s: row for s, row in self.seen.items() if self.before.get(s) != row}
+        if changed:
+            self.corpus.put_files(changed)
+
+    def _read_document(self, sha256: str, source: str) -> None:
+        from retrievers.chunking import chunk
+        from retrievers.loaders import load_document
+
+        title, passages, reason = "", list[NewPassage](), None
+        try:
+            loaded = load_document(self.files[source], self.root)
+            title = _unicode(loaded.title)
+            if loaded.sha256 == sha256:
+                tokenize = default_tokenizer()
+                for passage in chunk(loaded):
+                    passage.metadata["source"] = source
+                    passage.metadata["title"] = _unicode(passage.metadata["title"])
+                    text = searchable_text(passage)
+                    key = hashlib.sha256(text.encode()).hexdigest()
+                    passages.append(NewPassage(passage, key, tokenize(text)))
+                reason = None if passages else "empty: no text in it"
+        except DocumentError as err:
+            reason = str(err)
+        except UnicodeEncodeError:
+            passages, reason = [], "its text holds characters that are not Unicode"
+        if reason is None and not passages:
+            self.seen.pop(source)
+            self.unreadable[source] = "it changed while it was read: run again"
+            return
+        self.corpus.put_document(sha256, DocumentRow(source, reason), title, passages)
+
+    def _embed(self) -> None:
+        """Embed every text that has no vector, a batch for each transaction."""
+        ids = self.corpus.without_vector()
+        for at in range(0, len(ids), BATCH):
+            self.say("embedding", at, len(ids))
+            texts = [
+                searchable_text(passage) for passage in self.corpus.fetch(ids[at : at + BATCH])
+            ]
+            hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+            self.corpus.put_vectors(hashes, self.embeddings.embed_documents(texts))
+        if ids:
+            self.say("embedding", len(ids), len(ids))
+
+    def _publish(self) -> tuple[BM25Index, VectorIndex]:
+        """Load the search structures of the present state, or make them."""
+        state = self.corpus.meta("state")
+        if state:
+            try:
+                return load_generation(self.corpus, state)
+            except ArtefactError as err:
+                self.notices.append(f"{err}; it was rebuilt from the stored passages")
+        self.say("writing", 0, 1)
+        self.corpus.drop_unused_texts()
+        state = self.corpus.content_hash()
+        built = build_generation(self.corpus, state)
+        self.corpus.set_meta(state=state)
+        drop_other_generations(self.corpus, state)
+        self.say("writing", 1, 1)
+        return built
+
+    def skipped(self) -> list[tuple[str, str]]:
+        """Each file left out and why, by name."""
+        reasons = {sha: row.reason for sha, row in self.corpus.documents().items() if row.reason}
+        found = dict(self.unreadable)
+        for source, row in self.seen.items():
+            if row.sha256 in reasons:
+                found[source] = str(reasons[row.sha256])
+        return sorted(found.items())
+
+    def report(self, seconds: float, passages: int) -> IndexReport:
+        """Counts over files: a copy of a document counts as a file of its own."""
+        skipped = self.skipped()
+        named = {source for source, _ in skipped}
+        good = [source for source in self.seen if source not in named]
+        known = {source: row.sha256 for source, row in self.before.items()}
+        unchanged = sum(known.get(source) == self.seen[source].sha256 for source in good)
+        return IndexReport(
+            indexed=len(good) - unchanged,
+            unchanged=unchanged,
+            removed=len(self.before.keys() - self.files.keys()),
+            skipped=skipped,
+            passages=passages,
+            seconds=seconds,
+            notices=list(self.notices),
+        )
+
+
+def _source(file: Path, root: Path) -> str:
+    path = file.relative_to(root) if file.is_relative_to(root) else file
+    return _unicode(path.as_posix())
+
+
+def _unicode(name: str) -> str:
+    """A file name whose bytes are not Unicode is kept with replacement marks."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths) or "an empty list of paths"
