@@ -1,0 +1,72 @@
+"""A reader that knows, byte by byte, where in a JSON text it stands."""
+
+from dataclasses import dataclass, field
+
+_NUMBER = b"0123456789+-.eE"
+
+
+@dataclass
+class JsonScan:
+    """Follows JSON text: inside a string or not, key or value, and the value so far.
+
+    It assumes well-formed text, as a grammar guarantees.
+    """
+
+    in_string: bool = False
+    is_key: bool = False
+    value: bytes = b""  # of the string or number being written, without its quote
+    in_number: bool = False
+    _escaped: bool = False
+    _open: list[int] = field(default_factory=list)
+    _key_next: bool = False
+
+    def feed(self, text: bytes) -> None:
+        """Read on."""
+        for byte in text:
+            self._step(byte)
+
+    def copy(self) -> "JsonScan":
+        """A separate reader at the same place."""
+        return JsonScan(
+            self.in_string,
+            self.is_key,
+            self.value,
+            self.in_number,
+            self._escaped,
+            list(self._open),
+            self._key_next,
+        )
+
+    def _step(self, byte: int) -> None:
+        if self.in_string:
+            self._inside(byte)
+        elif byte == ord('"'):
+            self.in_string, self.in_number, self.value = True, False, b""
+            self.is_key = self._key_next
+        elif byte in _NUMBER and (self.in_number or byte in b"-0123456789"):
+            self.value = self.value + bytes([byte]) if self.in_number else bytes([byte])
+            self.in_number, self.is_key = True, False
+        else:
+            self._outside(byte)
+
+    def _inside(self, byte: int) -> None:
+        if self._escaped:
+            self._escaped = False
+        elif byte == ord("\\"):
+            self._escaped = True
+        elif byte == ord('"'):
+            self.in_string, self.value = False, b""
+            return
+        self.value += bytes([byte])
+
+    def _outside(self, byte: int) -> None:
+        self.in_number, self.value = False, b""
+        if byte in b"{[":
+            self._open.append(byte)
+            self._key_next = byte == ord("{")
+        elif byte in b"}]" and self._open:
+            self._open.pop()
+        elif byte == ord(","):
+            self._key_next = bool(self._open) and self._open[-1] == ord("{")
+        elif byte == ord(":"):
+            self._key_next = False

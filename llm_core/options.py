@@ -1,0 +1,71 @@
+"""What one call to the chat model may ask for, read from LangChain's keyword arguments."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llm_core.errors import ModelError
+from llm_core.toolcalls import ToolSpec, tool_choice_of
+
+# Accepted for other providers' sake, and true or void here: one strict call at a time.
+_VOID = {"strict", "parallel_tool_calls", "stream_usage", "ls_structured_output_format"}
+_KNOWN = {
+    "model",
+    "temperature",
+    "top_k",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "deterministic",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "schema_hint",
+    "copy_from",
+    "cancel",
+}
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """The settings of one call, defaults filled in."""
+
+    model: str
+    temperature: float
+    top_k: int
+    top_p: float
+    max_tokens: int
+    seed: int | None
+    deterministic: bool
+    stop: tuple[str, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+    response_format: Any = None
+    schema_hint: bool = True
+    copy_from: tuple[str, ...] | None = None
+    cancel: threading.Event | None = None
+
+
+def read_options(
+    defaults: Mapping[str, Any], stop: Sequence[str] | None, kwargs: Mapping[str, Any]
+) -> CallOptions:
+    """Join a call's arguments with the model's; raises ModelError for what is unknown."""
+    unknown = kwargs.keys() - _KNOWN - _VOID
+    if unknown:
+        raise ModelError(
+            f"the local chat model does not know the option {sorted(unknown)[0]!r}; "
+            f"it knows {', '.join(sorted(_KNOWN))}"
+        )
+    given = {key: value for key, value in kwargs.items() if key in _KNOWN and value is not None}
+    values = {**defaults, **given}
+    tools = tuple(ToolSpec.of(tool) for tool in values.pop("tools", ()))
+    values["tool_choice"] = tool_choice_of(values.get("tool_choice"), tools)
+    values["stop"] = tuple(defaults["stop"] or () if stop is None else stop)
+    if isinstance(values.get("copy_from"), str):
+        raise ModelError("copy_from must be a list of texts, not one text")
+    if "copy_from" in values:
+        values["copy_from"] = tuple(values["copy_from"])
+    if values["max_tokens"] < 1:
+        raise ModelError(f"max_tokens must be at least 1, not {values['max_tokens']}")
+    return CallOptions(tools=tools, **values)

@@ -1,0 +1,61 @@
+"""A complete chat model of random weights, small enough to build in a test."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_TEXTS = [
+    '{"name": "Ann", "age": 12, "tags": ["red", "green"], "ok": true, "none": null}',
+    '{"city": "Bangkok", "price": -3.5, "list": [1, 2, 3], "more": {"a": false}}',
+    "The blue carbuncle was hidden in the crop of a goose. system user assistant",
+]
+
+
+def build_tiny(folder: Path, *, seed: int = 0, window: int = 512, spread: float = 0.3) -> Path:
+    """Write a two-layer Llama with a byte-level tokenizer; `spread` sets how sure it is."""
+    from transformers.models.llama.configuration_llama import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    tokenizer = _tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"chat_template": TEMPLATE, "eos_token": "<|im_end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    config = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size() + 5,  # wider than the tokenizer, as real ones are
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=window,
+        bos_token_id=1,
+        eos_token_id=2,
+        initializer_range=spread,
+    )
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=MARKS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_TEXTS * 4, trainer)
+    tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in MARKS])
+    return tokenizer
