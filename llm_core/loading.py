@@ -115,8 +115,9 @@ def _converted(source: Path, cache_dir: Path) -> Path:
     for folder in sorted(store.models_folder(cache_dir).glob("gguf-*")):
         manifest = store.read_manifest(folder)
         if manifest is not None and stamp.items() <= manifest.source.items():
-            store.require_whole(folder)
-            return folder
+            if store.find_damage(folder) is None:
+                return folder
+            break
     digest = store.sha256_of(source)
     name = f"gguf-{digest[:16]}-{CONVERTER}"
     folder = store.models_folder(cache_dir) / name

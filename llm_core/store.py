@@ -148,9 +148,10 @@ def publish(prepared: Path, cache_dir: Path, name: str, source: dict[str, Any]) 
     (prepared / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     _flush(prepared / MANIFEST)
     target = models_folder(cache_dir) / name
-    if target.exists():  # damaged or of an older format: out of the way, then swept
-        target.rename(Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=target.parent)) / "old")
-    prepared.rename(target)
+    with scratch(cache_dir) as aside:
+        if target.exists():  # damaged, or of another release
+            target.rename(aside / "old")
+        prepared.rename(target)
     return target
 
 

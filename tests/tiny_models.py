@@ -1,12 +1,16 @@
 """Small random models on disk, real in every format: for tests that need files, not skill."""
 
+import hashlib
 import json
 import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, quantize
 from tokenizers.pre_tokenizers import ByteLevel
+
+from llm_core.catalogue import Member, PackagedModel
 
 LAYERS, WIDTH, HEADS, KV_HEADS, INNER = 2, 64, 4, 2, 96
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -131,3 +135,44 @@ def edit_json(path: Path, **changes: object) -> None:
     """Change top-level fields of a JSON file in place."""
     content = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps({**content, **changes}), encoding="utf-8")
+
+
+def write_wheel(folder: Path, package: str, member: str, content: bytes) -> Path:
+    """Write a wheel that carries one file, complete enough for pip to download it."""
+    info = f"{package}-1.0.dist-info"
+    path = folder / f"{package}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{package}/{member}", content)
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n"
+        )
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def packaged(wheel: Path) -> PackagedModel:
+    """Describe a wheel of `write_wheel` as the catalogue would."""
+    data = wheel.read_bytes()
+    package = wheel.name.split("-")[0]
+    with zipfile.ZipFile(wheel) as archive:
+        member = archive.namelist()[0]
+        content = archive.read(member)
+    return PackagedModel(
+        name=package,
+        kind="chat",
+        package=package,
+        version="1.0",
+        wheel=wheel.name,
+        wheel_sha256=hashlib.sha256(data).hexdigest(),
+        wheel_size=len(data),
+        members=(
+            Member(
+                path=member,
+                name=member.split("/")[1],
+                sha256=hashlib.sha256(content).hexdigest(),
+                size=len(content),
+            ),
+        ),
+        licence="Apache-2.0",
+    )
