@@ -68,21 +68,23 @@ class BM25Index:
         scores: Floats = self._scorer.get_scores_from_ids(known)
         return scores
 
+    def idf(self, tokens: Sequence[str]) -> Floats:
+        """Inverse document frequency of each token, (T,); a token that no row holds is rarest."""
+        rows = len(self.ids)
+        frequency = (
+            np.diff(self._scorer.scores["indptr"]) if self._scorer is not None else np.zeros(0)
+        )
+        held = np.asarray([frequency[self._columns[t]] if t in self._columns else 0 for t in tokens])
+        idf: Floats = np.log1p((rows - held + 0.5) / (held + 0.5)).astype(np.float32)
+        return idf
+
     def ceiling(self, query: Sequence[str]) -> float:
         """The score no row can pass for this query: the sum of its tokens' idf.
 
         A token that no row holds counts too, so score / ceiling says how much of what was asked
         for a row holds, from 0 to 1.
         """
-        rows = len(self.ids)
-        frequency = (
-            np.diff(self._scorer.scores["indptr"]) if self._scorer is not None else np.zeros(0)
-        )
-        held = [
-            float(frequency[self._columns[token]]) if token in self._columns else 0.0
-            for token in query
-        ]
-        return float(sum(np.log1p((rows - df + 0.5) / (df + 0.5)) for df in held))
+        return float(self.idf(query).sum(dtype=np.float64)) if query else 0.0
 
     def save(self, folder: Path) -> None:
         """Write the index to `folder`, replacing what is there in one step."""

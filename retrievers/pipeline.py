@@ -177,6 +177,10 @@ class Library:
         """The passages just before and after `id_` in its document, without itself."""
         return self._passages.neighbours(id_, before, after)
 
+    def idf(self, tokens: Sequence[str]) -> list[float]:
+        """How rare each search term is in these documents (natural log; higher is rarer)."""
+        return [float(value) for value in self.retriever.lexical.idf(tokens)]
+
     def manifest(self) -> dict[str, Any]:
         """`index` (hash of the content), `documents`, `passages`, `embedding`."""
         return self._passages.manifest()
