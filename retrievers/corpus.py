@@ -10,7 +10,6 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from langchain_core.documents import Document
 
 from retrievers.dense import unit_rows
 from retrievers.errors import IndexStoreError
+from retrievers.rows import DocumentRow, FileRow, NewDocument
 from retrievers.store_errors import DamagedIndexError, store_errors
 
 SCHEMA_VERSION: Final = 1
@@ -34,31 +34,6 @@ CREATE TABLE passages(id TEXT PRIMARY KEY, sha256 TEXT NOT NULL, position INTEGE
 CREATE INDEX passages_of_document ON passages(sha256, position);
 """
 _PASSAGE: Final = "passages.id, passages.text, passages.metadata"
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file as it was last seen: the hash of its bytes and a stamp that changes with it."""
-
-    sha256: str
-    stamp: str
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentRow:
-    """A document by content: the first file that holds it, and why it was skipped, if it was."""
-
-    source: str
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NewPassage:
-    """A passage to store: its searched text is known by `hash`, its terms are `tokens`."""
-
-    document: Document
-    hash: str
-    tokens: list[str]
 
 
 class Corpus:
@@ -118,7 +93,7 @@ class Corpus:
                 raise DamagedIndexError(f"{self.file} is of version {version}")
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
-                raise DamagedIndexError(f"{self.file}: {verdict}")
+                raise DamagedIndexError(f"{self.file} is damaged")
 
     def reset(self) -> None:
         """Delete the store and start an empty one; call it while holding `writing`."""
@@ -294,34 +269,34 @@ class Corpus:
         with self._transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
 
-    def put_document(
-        self, sha256: str, row: DocumentRow, title: str, passages: Iterable[NewPassage]
-    ) -> None:
-        """Store a document with all its passages, in place of what was there under its hash."""
+    def put_documents(self, documents: Iterable[NewDocument]) -> None:
+        """Store documents, each in place of what was there under its hash, in one transaction."""
         with self._transaction() as connection:
             self._change(connection)
-            connection.execute("DELETE FROM passages WHERE sha256 = ?", (sha256,))
-            connection.execute(
-                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
-                (sha256, row.source, title, row.reason),
-            )
-            for position, passage in enumerate(passages):
-                document = passage.document
+            for new in documents:
+                connection.execute("DELETE FROM passages WHERE sha256 = ?", (new.sha256,))
                 connection.execute(
+                    "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
+                    (new.sha256, new.row.source, new.title, new.row.reason),
+                )
+                connection.executemany(
                     "INSERT INTO texts VALUES (?, ?, NULL)"
                     " ON CONFLICT(hash) DO UPDATE SET tokens = excluded.tokens",
-                    (passage.hash, "\n".join(passage.tokens)),
+                    [(passage.hash, "\n".join(passage.tokens)) for passage in new.passages],
                 )
-                connection.execute(
+                connection.executemany(
                     "INSERT OR REPLACE INTO passages VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        document.id,
-                        sha256,
-                        position,
-                        document.page_content,
-                        json.dumps(document.metadata),
-                        passage.hash,
-                    ),
+                    [
+                        (
+                            p.document.id,
+                            new.sha256,
+                            at,
+                            p.document.page_content,
+                            json.dumps(p.document.metadata),
+                            p.hash,
+                        )
+                        for at, p in enumerate(new.passages)
+                    ],
                 )
 
     def put_files(self, files: dict[str, FileRow]) -> None:

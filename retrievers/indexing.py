@@ -16,17 +16,19 @@ from langchain_core.embeddings import Embeddings
 
 from retrievers.artefact import ArtefactError
 from retrievers.bm25 import BM25Index
-from retrievers.corpus import Corpus, DocumentRow, FileRow, NewPassage
+from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
 from retrievers.errors import DocumentError, RetrievalError
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import default_tokenizer, searchable_text
+from retrievers.rows import DocumentRow, FileRow, NewDocument, NewPassage
 from retrievers.store_errors import DamagedIndexError
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 RECIPE: Final = "1"  # raise it when loaders, chunking or terms change: every file is read again
 BATCH: Final = 64  # passages embedded in one transaction: what a killed process can lose
+GROUP: Final = 100  # documents and passages stored in one transaction, or one larger document
 WAIT: Final = 600.0  # seconds to wait for another process that builds the same index
 _SETTLED_NS: Final = 3 * 10**9  # a file touched later than this before the look is hashed again
 
@@ -183,16 +185,22 @@ class _Update:
             for sha256, source in first.items()
             if sha256 not in held or held[sha256].source != source
         ]
-        for done, (sha256, source) in enumerate(todo):
-            self.say("reading", done, len(todo))
-            self._read_document(sha256, source)
+        new: list[NewDocument] = []
+        for done, (sha256, source) in enumerate(todo, 1):
+            self.say("reading", done - 1, len(todo))
+            document = self._read_document(sha256, source)
+            new += [document] if document is not None else []
+            if done == len(todo) or sum(1 + len(d.passages) for d in new) >= GROUP:
+                self.corpus.put_documents(new)
+                new = []
         if todo:
             self.say("reading", len(todo), len(todo))
         changed = {s: row for s, row in self.seen.items() if self.before.get(s) != row}
         if changed:
             self.corpus.put_files(changed)
 
-    def _read_document(self, sha256: str, source: str) -> None:
+    def _read_document(self, sha256: str, source: str) -> NewDocument | None:
+        """The document with its passages, or with the reason it is skipped; None if it changed."""
         from retrievers.chunking import chunk
         from retrievers.loaders import load_document
 
@@ -216,8 +224,8 @@ class _Update:
         if reason is None and not passages:
             self.seen.pop(source)
             self.unreadable[source] = "it changed while it was read: run again"
-            return
-        self.corpus.put_document(sha256, DocumentRow(source, reason), title, passages)
+            return None
+        return NewDocument(sha256, DocumentRow(source, reason), title, passages)
 
     def _embed(self) -> None:
         """Embed every text that has no vector, a batch for each transaction."""
@@ -237,7 +245,9 @@ class _Update:
         state = self.corpus.meta("state")
         if state:
             try:
-                return load_generation(self.corpus, state)
+                loaded = load_generation(self.corpus, state)
+                drop_other_generations(self.corpus, state)
+                return loaded
             except ArtefactError as err:
                 self.notices.append(f"{err}; it was rebuilt from the stored passages")
         self.say("writing", 0, 1)
