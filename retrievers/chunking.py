@@ -45,14 +45,18 @@ def chunk(document: LoadedDocument, target: int = TARGET, overlap: int = 1) -> l
     passages: list[Document] = []
     path: tuple[Heading, ...] = ()
     for page in document.pages:
-        language = detect(page.text)
-        spans = sentences.split(page.text, whole if language == UNKNOWN else language)
+        language = detect(page.text, default=whole)
+        spans = sentences.split(
+            page.text,
+            whole if language == UNKNOWN else language,
+            [(heading.start, heading.end) for heading in page.headings],
+        )
         newlines = [match.start() for match in re.finditer("\n", page.text)]
         for section in _sections(page, spans, path, target):
             path = section.path
             for start, end in _cut(page.text, spans[section.first : section.last], target, overlap):
                 line = bisect.bisect_left(newlines, start) + 1
-                passages.append(_passage(document, page, (start, end), line, section.path))
+                passages.append(_passage(document, page, (start, end), line, section.path, whole))
         path = _extend(path, page.headings)
     return passages
 
@@ -63,6 +67,7 @@ def _passage(
     span: tuple[int, int],
     line: int,
     path: tuple[Heading, ...],
+    language: str,
 ) -> Document:
     start, end = span
     text = page.text[start:end]
@@ -77,7 +82,7 @@ def _passage(
             keys.END: end,
             keys.LINE: line if page.number is None else None,
             keys.TITLE: _title(path) or document.title,
-            keys.LANGUAGE: detect(text),
+            keys.LANGUAGE: detect(text, default=language),
         },
     )
 

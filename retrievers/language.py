@@ -7,6 +7,8 @@ from typing import Final
 
 UNKNOWN: Final = "und"
 _SAMPLE = 4000  # characters looked at
+_LATIN = "latin"
+_LATIN_SHARE = 0.06  # of common words; fewer do not tell one language from another
 _SCRIPTS: Final = {
     "THAI": "th", "HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK": "zh",
     "CYRILLIC": "ru", "ARABIC": "ar", "HEBREW": "he", "DEVANAGARI": "hi", "GREEK": "el",
@@ -27,8 +29,11 @@ _WORD = re.compile(r"[^\W\d_]+")
 _THAI_SHARE = 0.2  # Thai pages often quote English terms; a fifth of Thai letters makes it Thai
 
 
-def detect(text: str) -> str:
-    """ISO 639-1 code of the main language of `text`; "und" where it has no letters."""
+def detect(text: str, default: str = "en") -> str:
+    """ISO 639-1 code of the main language of `text`; "und" where it has no letters.
+
+    `default` is the answer for Latin script with too few common words to tell.
+    """
     sample = text[:_SAMPLE]
     scripts = Counter(script_of(char) for char in sample if char.isalpha())
     total = sum(scripts.values())
@@ -39,16 +44,19 @@ def detect(text: str) -> str:
     if scripts["ja"] and scripts["ja"] + scripts["zh"] > total / 2:
         return "ja"
     best, count = max(scripts.items(), key=lambda item: (item[1], item[0]))
-    return best if best != "latin" and count > total / 2 else _latin(sample)
+    if best != _LATIN and count > total / 2:
+        return best
+    code, share = _latin(sample)
+    return code if share >= _LATIN_SHARE else default
 
 
 def script_of(letter: str) -> str:
     """Language code that the script of one letter stands for; "latin" for every other script."""
     if letter < "\u0370":
-        return "latin"
+        return _LATIN
     if "\u0e00" <= letter <= "\u0e7f":
         return "th"
-    return _SCRIPTS.get(unicodedata.name(letter, "").split(" ")[0], "latin")
+    return _SCRIPTS.get(unicodedata.name(letter, "").split(" ")[0], _LATIN)
 
 
 def common_word_share(text: str) -> float:
@@ -56,14 +64,14 @@ def common_word_share(text: str) -> float:
 
     Between 0 and 1: near 0.3 in running Western European text, near 0 in a wrong decoding of it.
     """
-    found = [word for word in _WORD.findall(text[:_SAMPLE].lower()) if len(word) > 1]
-    if not found:
-        return 0.0
-    return max(sum(word in common for word in found) for common in _WORDS.values()) / len(found)
+    return _latin(text[:_SAMPLE])[1]
 
 
-def _latin(sample: str) -> str:
-    words = Counter(_WORD.findall(sample.lower()))
+def _latin(sample: str) -> tuple[str, float]:
+    """The best-fitting language and the share of its common words among those of two letters up."""
+    words = Counter(word for word in _WORD.findall(sample.lower()) if len(word) > 1)
+    if not words:
+        return "en", 0.0
     hits = {code: sum(words[word] for word in common) for code, common in _WORDS.items()}
     best = max(hits, key=lambda code: (hits[code], code == "en"))
-    return best if hits[best] else "en"
+    return best, hits[best] / words.total()

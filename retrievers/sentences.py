@@ -6,7 +6,7 @@ Thai writes no sentence ends: its units are built of the phrases between spaces 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from retrievers.language import detect
@@ -15,6 +15,7 @@ Span = tuple[int, int]
 
 MAX_SENTENCE: Final = 1000  # characters; anything longer is cut at its last pause
 _MARGIN_SHARE = 0.75  # a line shorter than this share of the margin was ended on purpose
+_LONG_WORD = 15  # characters
 _QUOTES_CLOSE = "\"'”’»)\\]}*_"
 _BLANK = re.compile(r"\n[ \t\f\u00a0]*(?:\n[ \t\f\u00a0]*)+")
 _STOP = re.compile(
@@ -58,33 +59,43 @@ _SPEAKING = re.compile(
 _PAUSES = (re.compile(r"\n"), re.compile(r"[;:][\s]"), re.compile(r",\s"), re.compile(r"\s"))
 
 
-def split(text: str, language: str | None = None) -> list[Span]:
+def split(text: str, language: str | None = None, whole: Sequence[Span] = ()) -> list[Span]:
     """Spans (start, end) of the sentences of `text`, in order and trimmed of white space.
 
     Every character that is not white space lies in exactly one span. `language` is an ISO 639-1
-    code; None looks at the text.
+    code; None looks at the text. The spans in `whole`, ordered and apart (headings), are units of
+    their own.
     """
     code = language or detect(text)
-    spans: list[Span] = []
     margin = _margin(text)
-    for start, end in _blocks(text, margin):
-        if code == "th":
-            from retrievers.thai import clauses
-
-            found = clauses(text, start, end)
-        else:
-            found = _sentences(text, start, end, code)
-        for span in found:
-            spans.extend(_bounded(text, *span))
+    spans: list[Span] = []
+    position = 0
+    for start, end in (*whole, (len(text), len(text))):
+        for block in _blocks(text, position, start, margin):
+            spans.extend(_units(text, *block, code))
+        spans.extend(_bounded(text, *trim(text, start, end)))
+        position = end
     return spans
 
 
-def paragraphs(text: str) -> list[Span]:
-    """Spans of the runs of lines between blank lines, trimmed of white space."""
-    edges = [0]
-    for gap in _BLANK.finditer(text):
+def _units(text: str, start: int, end: int, language: str) -> Iterator[Span]:
+    if language == "th":
+        from retrievers.thai import clauses
+
+        found = clauses(text, start, end)
+    else:
+        found = _sentences(text, start, end, language)
+    for span in found:
+        yield from _bounded(text, *span)
+
+
+def paragraphs(text: str, start: int = 0, end: int | None = None) -> list[Span]:
+    """Spans of the runs of lines between blank lines in text[start:end], trimmed."""
+    stop = len(text) if end is None else end
+    edges = [start]
+    for gap in _BLANK.finditer(text, start, stop):
         edges += [gap.start(), gap.end()]
-    edges.append(len(text))
+    edges.append(stop)
     pairs = zip(edges[::2], edges[1::2], strict=True)
     return [span for pair in pairs if (span := trim(text, *pair))[0] < span[1]]
 
@@ -102,9 +113,9 @@ def _margin(text: str) -> int:
     return lengths[int(0.9 * (len(lengths) - 1))] if lengths else 0
 
 
-def _blocks(text: str, margin: int) -> Iterator[Span]:
+def _blocks(text: str, low: int, high: int, margin: int) -> Iterator[Span]:
     """Paragraphs, cut further where a line end was meant: lists, tables, titles, verse."""
-    for start, end in paragraphs(text):
+    for start, end in paragraphs(text, low, high):
         begin = start
         position = text.find("\n", start, end)
         while position != -1:
@@ -123,7 +134,8 @@ def _meant(text: str, begin: int, position: int, end: int, margin: int) -> bool:
     if _LIST_ITEM.match(following) or _TABLE_ROW.match(following) or _TABLE_ROW.match(line):
         return True
     head = following.split(maxsplit=1)[0] if following.strip() else ""
-    if len(line) + 1 + len(head) >= _MARGIN_SHARE * margin:
+    # A word of a script without spaces is not as long as it looks.
+    if len(line) + 1 + min(len(head), _LONG_WORD) >= _MARGIN_SHARE * margin:
         return False
     first = head.lstrip("\"'“‘«(").strip()[:1]
     return not (first.islower() or line.endswith((",", "-")))

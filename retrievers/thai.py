@@ -8,7 +8,7 @@ THAI_RUN: Final = re.compile(r"[\u0e01-\u0e4e\u0e50-\u0e59]+")
 _MIN_CLAUSE = 60  # characters: phrases are joined until a unit holds about a dozen words
 _MAX_CLAUSE = 280
 _SPACE = re.compile(r"[ \t\u00a0]+|\s*\n\s*")
-_STOP = re.compile(r"[.!?…]+[\"'”’)]*$")
+_STOP = re.compile(r"(?<![\s.A-Z])[.!?…]+[\"'”’)]*$")
 # A phrase that begins with one of these continues the one before it.
 _JOINING: Final = (
     "และ", "หรือ", "ที่", "ซึ่ง", "โดย", "เพื่อ", "แต่", "ก็", "คือ", "ของ", "ใน", "กับ", "ได้แก่",
@@ -43,11 +43,13 @@ def _closes(text: str, begin: int, gap: re.Match[str], end: int) -> bool:
     if "\n" in gap[0]:
         return False
     before, length = text[begin : gap.start()], gap.start() - begin
+    following = text[gap.end() : min(end, gap.end() + 12)]
+    if following.startswith("."):
+        return False
     if length >= _MAX_CLAUSE - _MIN_CLAUSE:
         return True
     if _STOP.search(before) and length >= _MIN_CLAUSE // 2:
         return True
-    following = text[gap.end() : min(end, gap.end() + 12)]
     thai_on_both_sides = _is_thai(before[-1:]) and _is_thai(following[:1])
     joined = following.startswith(_JOINING) or before.endswith(_WAITING)
     return length >= _MIN_CLAUSE and thai_on_both_sides and not joined
@@ -77,3 +79,75 @@ def _last_word_end(window: str) -> int:
 
     found = word_tokenize(window, engine="newmm", keep_whitespace=True)
     return max(len(window) - len(found[-1]), 1) if len(found) > 1 else len(window)
+
+
+# Thai text mislabelled as Latin-1, as in PDFs made with 8-bit Thai fonts. Three parts, each found
+# by comparing the text layer of samples/lshort-thai.pdf with the TeX source of that book:
+# 1. The letters themselves: TIS-620 bytes A1-FB shown as the Latin-1 characters U+00A1-U+00FB.
+_TIS620: Final = {code: code + 0xD60 for code in (*range(0xA1, 0xDB), *range(0xDF, 0xFC))}
+# 2. Vowels and tone marks drawn higher, or further left over the tall letters ป ฝ ฟ ฬ, have codes
+#    of their own below A1. Fonts of the Norasi family leave them as control characters ...
+_NORASI: Final = {
+    0x81: 0x0E34, 0x82: 0x0E35, 0x83: 0x0E36, 0x84: 0x0E37,  # vowels above, left: ิ ี ึ ื
+    0x86: 0x0E48, 0x87: 0x0E49, 0x88: 0x0E4A, 0x89: 0x0E4B, 0x8A: 0x0E4C,  # low, left: ่ ้ ๊ ๋ ์
+    0x8B: 0x0E48, 0x8C: 0x0E49, 0x8D: 0x0E4A, 0x8E: 0x0E4B, 0x8F: 0x0E4C,  # high: ่ ้ ๊ ๋ ์
+    0x90: 0x0E0D,  # ญ without its foot
+    0x98: 0x0E31, 0x99: 0x0E4D, 0x9A: 0x0E47,  # left: ั ํ ็
+    0x9B: 0x0E48, 0x9C: 0x0E49, 0x9D: 0x0E4A, 0x9E: 0x0E4B, 0x9F: 0x0E4C,  # high, left: ่ ้ ๊ ๋ ์
+}  # fmt: skip
+# 3. ... and fonts with the Macintosh Thai layout show them as the Windows-1252 letters there.
+_MACINTOSH: Final = {
+    "ˆ": "่", "‰": "้", "Š": "๊", "‹": "๋", "Œ": "์",  # 88-8C: low tone marks
+}  # fmt: skip
+# The left-hand ones look like quotes and dashes: they count only between ป ฝ ฟ ฬ and a Thai letter.
+_MACINTOSH_LEFT: Final = {"’": "ั", "“": "็", "”": "ิ", "•": "ี", "–": "ึ", "—": "ื"}  # 92-97
+_TABLE: Final = {**_TIS620, **_NORASI, **{ord(k): ord(v) for k, v in _MACINTOSH.items()}}
+
+_BROKEN_RUN: Final = re.compile(r"[\x80-\x9f\xa1-\xda\xdf-\xfbˆ‰Š‹Œ]+")
+_LEFT_MARK: Final = re.compile("(?<=[ปฝฟฬ])[’“”•–—](?=[\u0e01-\u0e30\u0e48-\u0e4c])")
+# A soft hyphen is ญ (AD); at a line end a PDF reader takes it for a hyphen and joins the lines.
+_HYPHEN_AT_END: Final = re.compile("(?<=[\u0e01-\u0e4e])\ufffe")
+_ALONE: Final = re.compile(r"[ïæð-ù]")  # ๏, ๆ and the digits may stand without other letters
+_ABBREVIATED: Final = re.compile(r"(?<![A-Za-z])[¡-Î](?=\.)")  # one letter and a full stop: พ.ศ.
+_ORPHAN_MARK: Final = re.compile(
+    "(?:^|[^\u0e01-\u0e2e\u0e31-\u0e3a\u0e47-\u0e4e])[\u0e31\u0e33-\u0e3a\u0e47-\u0e4e]"
+    "|[\u0e40-\u0e44](?![\u0e01-\u0e2e])"
+)
+_MIN_RUN = 4  # accented letters of European languages seldom stand four in a row
+_MIN_LETTERS = 8
+_MAX_ORPHANS = 0.04  # of the letters: marks on no letter, front vowels before none
+
+
+def is_mojibake(text: str) -> bool:
+    """Whether `text` holds Thai shown as Latin-1: long runs of accented letters, legal as Thai."""
+    runs = [run for run in _BROKEN_RUN.findall(text) if len(run) >= _MIN_RUN]
+    letters = sum(map(len, runs))
+    high = sum(map(len, _BROKEN_RUN.findall(text)))
+    if letters < _MIN_LETTERS or letters < high / 2:
+        return False
+    orphans = sum(len(_ORPHAN_MARK.findall(run.translate(_TABLE))) for run in runs)
+    return orphans <= _MAX_ORPHANS * letters
+
+
+def repair_mojibake(text: str, certain: bool = False) -> str:
+    """Readable Thai from Thai shown as Latin-1; any other text comes back unchanged.
+
+    `certain` skips the look at the text, for a short page of a document known to be broken.
+    """
+    if not certain and not is_mojibake(text):
+        return text
+    fixed = _BROKEN_RUN.sub(lambda match: _repair_run(match, text), text)
+    fixed = _HYPHEN_AT_END.sub("ญ\n", fixed)
+    return _LEFT_MARK.sub(lambda match: _MACINTOSH_LEFT[match[0]], fixed)
+
+
+def _repair_run(match: re.Match[str], text: str) -> str:
+    run, thai = match[0], match[0].translate(_TABLE)
+    around = text[max(0, match.start() - 1) : match.start()] + text[match.end() : match.end() + 1]
+    in_word = any(char.isascii() and char.isalpha() for char in around)
+    if len(run) == 1:
+        alone = _ALONE.match(run) and not in_word
+        return thai if alone or _ABBREVIATED.match(text, match.start()) else run
+    if len(run) < _MIN_RUN and in_word and (len(run) == 2 or _ORPHAN_MARK.search(thai)):
+        return run  # "naïve", "créée": a European word quoted in a Thai page
+    return thai

@@ -20,6 +20,8 @@ SUFFIXES: Final = {
 }  # fmt: skip
 MAX_BYTES: Final = 200 * 2**20
 MAX_CHARACTERS: Final = 50_000_000
+MAX_TITLE: Final = 200  # characters
+_TITLE_SPACES: Final = str.maketrans("_-", "  ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,12 @@ def load_document(path: Path, root: Path) -> LoadedDocument:
         raise DocumentError(f"too large: {characters:,} characters, limit {MAX_CHARACTERS:,}")
     if not any(page.text.strip() for page in loaded.pages):
         raise DocumentError("empty: no text in it")
+    title = " ".join(loaded.title.split())[:MAX_TITLE]
     return LoadedDocument(
         source=_relative(path, root),
         sha256=hashlib.sha256(data).hexdigest(),
         pages=loaded.pages,
-        title=" ".join(loaded.title.split()) or path.stem.replace("_", " ").replace("-", " "),
+        title=title if any(map(str.isalpha, title)) else path.stem.translate(_TITLE_SPACES),
     )
 
 

@@ -1,0 +1,225 @@
+"""PDF by way of PDFium, page by page: broken Thai repaired, words joined over line ends.
+
+PDFium is not thread-safe: one lock serves the whole process, and everything opened is closed.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from retrievers.documents import Heading, Page
+from retrievers.errors import DocumentError
+from retrievers.loaders import MAX_CHARACTERS, Loaded
+from retrievers.thai import is_mojibake, repair_mojibake
+
+MAX_PAGES: Final = 10_000
+MAX_SECONDS: Final = 120.0  # for one file; looked at after each page
+_LOCK: Final = threading.Lock()
+
+_HYPHEN: Final = "\ufffe"  # PDFium's sign for a hyphen at a line end; it drops the line end itself
+_SPLIT_WORD: Final = re.compile(rf"([^\W_][\w-]*){_HYPHEN}(\w*)")
+_WORD: Final = re.compile(r"[^\W_][\w-]*[^\W_]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
+_LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
+_NUMBERED: Final = re.compile(r"(?m)^([1-9]\d?|[\d๑-๙]+(?:\.[\d๐-๙]+){1,3})\.?[ \t]+(\S.{2,75})$")
+_CHAPTER: Final = re.compile(
+    r"(?m)^(?:บทที่|ภาคผนวก|Chapter|CHAPTER|Appendix|APPENDIX|Kapitel|Chapitre)"
+    r"[ \t]+[\dIVXA-Z๐-๙]+\.?(?:[ \t]+\S.{2,70}|[ \t]*\n\S.{2,70})?$"
+)
+_LEADERS: Final = re.compile(r"[ \t]*(?:\.[ \t]?){5,}")  # a list of contents: title . . . . . page
+_SPACE_AT_END: Final = re.compile(r"[ \t]+(?=\n)")
+_NAME: Final = re.compile(r"[^\W\d_]{3}")
+_FORMULA: Final = re.compile(r"[=<>+−∑∫{}\\|]")
+_COMPOUND_ENDS: Final = frozenset(
+    {"based", "level", "style", "specific", "aware", "driven", "oriented", "trained", "shot"}
+)
+_PAGE_NUMBER_BEHIND: Final = re.compile(r"\s[\d๐-๙]+$")
+_NO_TITLE: Final = re.compile(
+    r"untitled|microsoft (word|powerpoint)|\.(docx?|dvi|tex|indd|qxd|pdf)$|^\W*$", re.IGNORECASE
+)
+
+
+def load(data: bytes) -> Loaded:
+    """Numbered pages of text; headings from the file's outline, else from numbered lines."""
+    if b"%PDF-" not in data[:1024]:
+        raise DocumentError("broken PDF: it does not begin as one")
+    with _LOCK:
+        texts, title, outline = _extract(data)
+    if is_mojibake("\n".join(texts)):
+        texts = [repair_mojibake(text, certain=True) for text in texts]
+        title = repair_mojibake(title)
+        outline = [(repair_mojibake(name), level, page) for name, level, page in outline]
+    texts = _tidy(texts)
+    pages = [Page(number, text) for number, text in enumerate(texts, 1)]
+    headings = _outlined(texts, outline) or _numbered(texts)
+    pages = [Page(p.number, p.text, tuple(headings.get(p.number or 0, ()))) for p in pages]
+    return Loaded(pages, "" if _NO_TITLE.search(title) else title)
+
+
+def _extract(data: bytes) -> tuple[list[str], str, list[tuple[str, int, int]]]:
+    """Raw page texts, the stated title, and the outline as (title, level, 1-based page)."""
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as err:
+        if "password" in str(err).lower():
+            raise DocumentError("encrypted PDF: save a copy without a password") from err
+        raise DocumentError("broken PDF: it cannot be opened") from err
+    try:
+        texts = _page_texts(document)
+        if not any(text.strip() for text in texts):
+            raise DocumentError(_why_empty(document))
+        title = str(document.get_metadata_dict().get("Title") or "")
+        return texts, title, _outline(document)
+    except pypdfium2.PdfiumError as err:
+        raise DocumentError(f"broken PDF: {err}") from err
+    finally:
+        document.close()
+
+
+def _page_texts(document: Any) -> list[str]:
+    count = len(document)
+    if not count:
+        raise DocumentError("broken PDF: it has no pages")
+    if count > MAX_PAGES:
+        raise DocumentError(f"too large: {count:,} pages, limit {MAX_PAGES:,}")
+    began, total = time.monotonic(), 0
+    texts: list[str] = []
+    for index in range(count):
+        texts.append(_page_text(document, index, MAX_CHARACTERS - total))
+        total += len(texts[-1])
+        if time.monotonic() - began > MAX_SECONDS:
+            raise DocumentError(
+                f"too slow: {index + 1} of {count} pages took over {MAX_SECONDS:.0f} s"
+            )
+    return texts
+
+
+def _page_text(document: Any, index: int, allowed: int) -> str:
+    """Text of one page; a page that cannot be opened has none, as in a PDF viewer."""
+    import pypdfium2
+    from pypdfium2 import raw
+
+    try:
+        page = document[index]
+    except pypdfium2.PdfiumError:
+        return ""
+    try:
+        textpage = page.get_textpage()
+        try:
+            count = textpage.count_chars()
+            if count > allowed:
+                raise DocumentError(f"too large: over {MAX_CHARACTERS:,} characters")
+            text = str(textpage.get_text_range()) if count > 0 else ""
+            if is_mojibake(text):
+                # The call above drops some control characters, which are Thai vowels here.
+                codes = (raw.FPDFText_GetUnicode(textpage, n) for n in range(count))
+                text = "".join(_HYPHEN if code == 2 else chr(code) for code in codes)
+            return text
+        finally:
+            textpage.close()
+    finally:
+        page.close()
+
+
+def _why_empty(document: Any) -> str:
+    from pypdfium2 import raw
+
+    for index in range(min(len(document), 20)):
+        page = document[index]
+        try:
+            if any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)):
+                return "no text layer: its pages are images; make it searchable with OCR first"
+        finally:
+            page.close()
+    return "empty: no text in it"
+
+
+def _outline(document: Any) -> list[tuple[str, int, int]]:
+    entries: list[tuple[str, int, int]] = []
+    for bookmark in document.get_toc(max_depth=4):
+        target = bookmark.get_dest()
+        index = target.get_index() if target is not None else None
+        if index is not None:
+            entries.append((bookmark.get_title(), bookmark.level + 1, index + 1))
+    return entries
+
+
+def _tidy(texts: Sequence[str]) -> list[str]:
+    """Line ends as LF, no control characters, words whole that were split at line ends."""
+    plain = [text.replace("\r\n", "\n").replace("\r", "\n").translate(_LIGATURES) for text in texts]
+    words = {word.lower() for text in plain for word in _WORD.findall(text)}
+    joined = [_SPLIT_WORD.sub(lambda match: _join(match, words), text) for text in plain]
+    clean = [_CONTROL.sub("", text) for text in joined]
+    return [_SPACE_AT_END.sub("", _LEADERS.sub(" … ", text)) for text in clean]
+
+
+def _join(match: re.Match[str], words: set[str]) -> str:
+    """ "Con|sider" without its hyphen, "state-of-the|art" with it: as the document writes it."""
+    left, right = match[1], match[2]
+    if (left + right).lower() in words:
+        return left + right
+    kept = f"{left}-{right}"
+    compound = "-" in left or not right[:1].islower() or right in _COMPOUND_ENDS
+    compound = compound or kept.lower() in words
+    return kept if compound else left + right
+
+
+def _outlined(
+    texts: Sequence[str], outline: list[tuple[str, int, int]]
+) -> dict[int, list[Heading]]:
+    """Outline entries, found again as lines of their pages."""
+    found: dict[int, list[Heading]] = {}
+    for title, level, number in outline:
+        words = re.findall(r"\w+", title)
+        if not words or not 1 <= number <= len(texts):
+            continue
+        pattern = (
+            r"(?m)^[^\w\n]*(?:[\dIVX.]+[ \t]+)?" + r"\W+".join(map(re.escape, words)) + r"\W{0,3}$"
+        )
+        match = re.search(pattern, texts[number - 1], re.IGNORECASE)
+        if match:
+            start, end = match.span()
+            start += len(match[0]) - len(match[0].lstrip())
+            found.setdefault(number, []).append(Heading(start, end, level, title.strip()))
+    for headings in found.values():
+        headings.sort(key=lambda heading: heading.start)
+    return found
+
+
+def _numbered(texts: Sequence[str]) -> dict[int, list[Heading]]:
+    """Lines such as "Chapter 2" and "2.3 Results"; chapter numbers alone must count up."""
+    found: dict[int, list[Heading]] = {}
+    chapter = 0
+    for number, text in enumerate(texts, 1):
+        headings = [
+            Heading(match.start(), match.end(), 1, " ".join(match[0].split()))
+            for match in _CHAPTER.finditer(text)
+            if "…" not in match[0]
+        ]
+        for match in _NUMBERED.finditer(text):
+            label, level = match[1], match[1].count(".") + 1
+            if not _is_name(match, text) or any(h.end > match.start() for h in headings[-1:]):
+                continue
+            if level == 1:
+                if int(label) != chapter + 1:
+                    continue
+                chapter += 1
+            headings.append(Heading(match.start(), match.end(), level, match[0].strip()))
+        if headings:
+            found[number] = sorted(headings, key=lambda heading: heading.start)
+    return found
+
+
+def _is_name(match: re.Match[str], text: str) -> bool:
+    """Whether a numbered line names a section: no formula, sentence, contents or running head."""
+    name = match[2].strip()
+    at_edge = not text[: match.start()].strip() or not text[match.end() :].strip()
+    if at_edge and _PAGE_NUMBER_BEHIND.search(name):
+        return False
+    if "…" in name or name[-1] in ".,;:" or name[0].islower() or _FORMULA.search(name):
+        return False
+    return bool(_NAME.search(name)) and sum(char.isdigit() for char in name) <= 4
