@@ -12,6 +12,8 @@ from agents.result import NOT_IN_DOCUMENTS, Quote, ResearchResult
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
+    from retrievers.indexing import IndexReport
+
 Progress = Callable[[str, int, int], None]
 
 _LINE_EVERY_SECONDS = 5.0
@@ -51,6 +53,22 @@ class Console:
         screen = RichConsole(file=self.err)
         with RichProgress(*columns, TimeRemainingColumn(), console=screen) as bars:
             yield _rich_bar(bars)
+
+    def indexed(self, report: "IndexReport") -> None:
+        """What the index holds now, and every file that was left out and why."""
+        for notice in report.notices:
+            self.say(f"{'index':<8} {_one_line(notice)}")
+        for source, reason in report.skipped:
+            self.say(f"{'index':<8} left out {source}: {_one_line(reason)}")
+        files = _count(report.indexed + report.unchanged, "document")
+        left_out = f", {len(report.skipped)} left out" if report.skipped else ""
+        changed = f", {report.indexed} new or changed" if report.indexed else ""
+        removed = f", {report.removed} gone" if report.removed else ""
+        passages = _count(report.passages, "passage")
+        self.say(
+            f"{'index':<8} {files}, {passages}{changed}{removed}{left_out}"
+            f"  ({report.seconds:.1f} s)"
+        )
 
     def follow(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Show the steps of a run from LangGraph's `tasks` stream, to its end."""
@@ -182,6 +200,8 @@ def _finish(result: Mapping[str, Any]) -> str:
 
 
 _SUMMARIES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "review": lambda result: "" if result.get("stopped") else "go",
+    "abstain": lambda _: "nothing that stands",
     "intake": _intake,
     "plan": _plan,
     "search": _search,

@@ -56,7 +56,7 @@ def build_chat_model(
     elif _is_remote(choice):
         model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
     else:
-        model, identity = _local(choice, cancel)
+        model, identity = _local(choice, meter, cancel)
     counting = CountCalls(meter)
     known = model.callbacks if isinstance(model.callbacks, list) else []
     model.callbacks = [*known, counting]
@@ -71,18 +71,20 @@ def _is_remote(choice: ModelChoice) -> bool:
     return ":" in name or choice.base_url is not None
 
 
-def _local(choice: ModelChoice, cancel: threading.Event | None) -> "tuple[BaseChatModel, str]":
-    from llm_core import loading
-    from llm_core.chat_model import LocalChatModel
+def _local(
+    choice: ModelChoice, meter: CallMeter, cancel: threading.Event | None
+) -> "tuple[BaseChatModel, str]":
+    from graphs.run_model import RunChatModel
+    from llm_core.loading import model_hash, resolve
 
-    identity = loading.model_hash(loading.resolve(choice.name, choice.cache_dir))
-    model = LocalChatModel(
+    identity = model_hash(resolve(choice.name, choice.cache_dir))
+    model = RunChatModel(
         model=choice.name,
         seed=choice.seed,
         deterministic=choice.deterministic,
         cache_dir=choice.cache_dir,
     )
-    return model, identity
+    return model.tie(meter, cancel), identity
 
 
 def _remote(choice: ModelChoice) -> "BaseChatModel":

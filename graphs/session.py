@@ -2,12 +2,9 @@
 
 import hashlib
 import json
-import os
-import signal
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -20,6 +17,7 @@ from graphs.errors import StateFileError, ThreadError
 from graphs.persistence import RunStore, check_thread_id
 from graphs.research import build_research_graph
 from graphs.review import NobodyAnsweredError, ask_review
+from graphs.stopping import EXIT_STOPPED, StopSignal
 from graphs.wiring import DeferredTeam, ResearchOptions, Wire
 
 if TYPE_CHECKING:
@@ -92,10 +90,10 @@ class Session:
         self.command = command
         self.console = console
         self.answers = answers
-        self.cancel = threading.Event()
+        self.stop = StopSignal()
         meter = CallMeter()
         self.team = DeferredTeam(
-            lambda: wire(command.options, console=console, meter=meter, cancel=self.cancel)
+            lambda: wire(command.options, console=console, meter=meter, cancel=self.stop.event)
         )
         self._meter = meter
 
@@ -103,7 +101,7 @@ class Session:
         """Answer the question; returns the exit code. Expected errors are raised."""
         thread: str | None = None
         try:
-            with stop_on_signals(self.cancel), ExitStack() as held:
+            with self.stop.watching(), ExitStack() as held:
                 store = held.enter_context(RunStore(self.command.state))
                 self.saver = store.saver
                 self.graph = build_research_graph(
@@ -112,7 +110,7 @@ class Session:
                     limits=self.command.limits,
                     manifest=self.team.manifest,
                     meter=self._meter,
-                    cancel=self.cancel,
+                    cancel=self.stop.event,
                 )
                 thread, status = self._claim(store, held)
                 result = self._finished(store, thread, status)
@@ -127,10 +125,10 @@ class Session:
                 " kept: mend the disk and run the same command again, or give another --state"
             ) from error
         except (KeyboardInterrupt, Exception):
-            if not self.cancel.is_set():
+            if not self.stop.event.is_set():
                 raise
             print(f"stopped; {self._how_to_resume(thread)}", file=self.console.err, flush=True)
-            return 130
+            return EXIT_STOPPED
         return 0
 
     def _claim(self, store: RunStore, held: ExitStack) -> tuple[str, ThreadStatus]:
@@ -177,13 +175,15 @@ class Session:
         if snapshot.created_at is None:
             return ThreadStatus("new")
         values = snapshot.values
+        # `next` is also empty when a step has just ended and its checkpoint is not yet written.
+        unfinished = bool(snapshot.tasks)
         waiting = [pause.value for task in snapshot.tasks for pause in task.interrupts]
         return ThreadStatus(
-            stage="unfinished" if snapshot.next else "finished",
+            stage="unfinished" if unfinished else "finished",
             question=values.get("question") or self._first_input(thread),
             manifest=values.get("manifest"),
             asked=waiting[0] if waiting else None,
-            result=None if snapshot.next else values.get("result"),
+            result=None if unfinished else values.get("result"),
         )
 
     def _first_input(self, thread: str) -> str | None:
@@ -221,7 +221,8 @@ class Session:
         config = _config(thread, one_at_a_time=self.command.options.deterministic)
         while True:
             stream = self.graph.stream(given, config, stream_mode="tasks", durability="sync")
-            self.console.follow(stream)
+            with self.stop.between_steps():
+                self.console.follow(stream)
             status = self._status(thread)
             if status.result is not None:
                 return status.result
@@ -251,28 +252,6 @@ class Session:
         if self.command.thread is None:
             return f"finished steps are kept, {same}"
         return f"finished steps are kept, {same} (or only --thread {thread})"
-
-
-@contextmanager
-def stop_on_signals(cancel: threading.Event) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into a stop within one model step; a second one does not wait."""
-
-    def stop(_: int, __: object) -> None:
-        if cancel.is_set():
-            os._exit(130)
-        cancel.set()
-        raise KeyboardInterrupt
-
-    watched = (signal.SIGINT, signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in watched}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _config(thread: str, *, one_at_a_time: bool = False) -> "RunnableConfig":

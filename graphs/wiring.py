@@ -135,6 +135,8 @@ def wire_research(
     else:
         with console.indexing() as progress:
             library = open_library(index, docs, embeddings, progress)
+        if library.report is not None:
+            console.indexed(library.report)
     team = ResearchTeam(model, library, embeddings)
     held = library.manifest()
     manifest = {
