@@ -104,7 +104,9 @@ _MACINTOSH_LEFT: Final = {"’": "ั", "“": "็", "”": "ิ", "•": "ี"
 _TABLE: Final = {**_TIS620, **_NORASI, **{ord(k): ord(v) for k, v in _MACINTOSH.items()}}
 
 _BROKEN_RUN: Final = re.compile(r"[\x80-\x9f\xa1-\xda\xdf-\xfbˆ‰Š‹Œ]+")
-_LEFT_MARK: Final = re.compile("(?<=[ปฝฟฬ])[’“”•–—](?=[\u0e01-\u0e30\u0e48-\u0e4c])")
+_LEFT_MARK: Final = re.compile(
+    "(?<=[»½¿Ì])[’“”•–—](?=[\xa1-\xd0\xe8-\xecˆ‰Š‹Œ])"
+)  # » is ป, and so on
 # A soft hyphen is ญ (AD); at a line end a PDF reader takes it for a hyphen and joins the lines.
 _HYPHEN_AT_END: Final = re.compile("(?<=[\u0e01-\u0e4e])\ufffe")
 _ALONE: Final = re.compile(r"[ïæð-ù]")  # ๏, ๆ and the digits may stand without other letters
@@ -116,17 +118,35 @@ _ORPHAN_MARK: Final = re.compile(
 _MIN_RUN = 4  # accented letters of European languages seldom stand four in a row
 _MIN_LETTERS = 8
 _MAX_ORPHANS = 0.04  # of the letters: marks on no letter, front vowels before none
+_MIN_WORDS = (
+    0.5  # of the letters in dictionary words of three letters up: Thai has 0.9, others 0.15
+)
+_LOOKED_UP = 4000  # letters
+
+
+def may_be_broken(text: str) -> bool:
+    """A quick look whether `text` has any long run of accented letters at all."""
+    return any(len(run) >= _MIN_RUN for run in _BROKEN_RUN.findall(text))
 
 
 def is_mojibake(text: str) -> bool:
-    """Whether `text` holds Thai shown as Latin-1: long runs of accented letters, legal as Thai."""
-    runs = [run for run in _BROKEN_RUN.findall(text) if len(run) >= _MIN_RUN]
+    """Whether `text` holds Thai shown as Latin-1: long runs of accented letters, words in Thai."""
+    every_run = _BROKEN_RUN.findall(text)
+    runs = [run for run in every_run if len(run) >= _MIN_RUN]
     letters = sum(map(len, runs))
-    high = sum(map(len, _BROKEN_RUN.findall(text)))
-    if letters < _MIN_LETTERS or letters < high / 2:
+    if letters < _MIN_LETTERS or letters < sum(map(len, every_run)) / 2:
         return False
-    orphans = sum(len(_ORPHAN_MARK.findall(run.translate(_TABLE))) for run in runs)
-    return orphans <= _MAX_ORPHANS * letters
+    thai = [run.translate(_TABLE) for run in runs]
+    orphans = sum(len(_ORPHAN_MARK.findall(run)) for run in thai)
+    return orphans <= _MAX_ORPHANS * letters and _are_words(thai)
+
+
+def _are_words(runs: list[str]) -> bool:
+    from pythainlp.corpus import thai_words
+
+    sample = "\n".join(runs)[:_LOOKED_UP]
+    known = [word for word in words(sample) if len(word) > 2 and word in thai_words()]
+    return sum(map(len, known)) >= _MIN_WORDS * len("".join(sample.split()))
 
 
 def repair_mojibake(text: str, certain: bool = False) -> str:
@@ -136,9 +156,9 @@ def repair_mojibake(text: str, certain: bool = False) -> str:
     """
     if not certain and not is_mojibake(text):
         return text
-    fixed = _BROKEN_RUN.sub(lambda match: _repair_run(match, text), text)
-    fixed = _HYPHEN_AT_END.sub("ญ\n", fixed)
-    return _LEFT_MARK.sub(lambda match: _MACINTOSH_LEFT[match[0]], fixed)
+    shown = _LEFT_MARK.sub(lambda match: chr(ord(_MACINTOSH_LEFT[match[0]]) - 0xD60), text)
+    fixed = _BROKEN_RUN.sub(lambda match: _repair_run(match, shown), shown)
+    return _HYPHEN_AT_END.sub("ญ\n", fixed)
 
 
 def _repair_run(match: re.Match[str], text: str) -> str:

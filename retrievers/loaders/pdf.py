@@ -12,7 +12,7 @@ from typing import Any, Final
 from retrievers.documents import Heading, Page
 from retrievers.errors import DocumentError
 from retrievers.loaders import MAX_CHARACTERS, Loaded
-from retrievers.thai import is_mojibake, repair_mojibake
+from retrievers.thai import is_mojibake, may_be_broken, repair_mojibake
 
 MAX_PAGES: Final = 10_000
 MAX_SECONDS: Final = 120.0  # for one file; looked at after each page
@@ -21,7 +21,7 @@ _LOCK: Final = threading.Lock()
 _HYPHEN: Final = "\ufffe"  # PDFium's sign for a hyphen at a line end; it drops the line end itself
 _SPLIT_WORD: Final = re.compile(rf"([^\W_][\w-]*){_HYPHEN}(\w*)")
 _WORD: Final = re.compile(r"[^\W_][\w-]*[^\W_]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 _LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
 _NUMBERED: Final = re.compile(r"(?m)^([1-9]\d?|[\d๑-๙]+(?:\.[\d๐-๙]+){1,3})\.?[ \t]+(\S.{2,75})$")
 _CHAPTER: Final = re.compile(
@@ -114,10 +114,11 @@ def _page_text(document: Any, index: int, allowed: int) -> str:
             if count > allowed:
                 raise DocumentError(f"too large: over {MAX_CHARACTERS:,} characters")
             text = str(textpage.get_text_range()) if count > 0 else ""
-            if is_mojibake(text):
+            if may_be_broken(text):
                 # The call above drops some control characters, which are Thai vowels here.
                 codes = (raw.FPDFText_GetUnicode(textpage, n) for n in range(count))
-                text = "".join(_HYPHEN if code == 2 else chr(code) for code in codes)
+                units = "".join(_HYPHEN if code == 2 else chr(code) for code in codes)
+                text = units.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             return text
         finally:
             textpage.close()
