@@ -119,6 +119,11 @@ class LocalChatModel(BaseChatModel):
 
         return model_hash(resolve(self.model, self._cache_dir()))
 
+    def configuration(self) -> dict[str, Any]:
+        """The settings as JSON values; `LocalChatModel(**settings)` is the same model again."""
+        names = (*_DEFAULTS, "stop", "window", "cache_dir", "threads", "dtype")
+        return self.model_dump(mode="json", include=set(names))
+
     def get_token_ids(self, text: str) -> list[int]:
         """The token ids of a text, without a chat template."""
         ids: list[int] = self._replier(self.model).engine.tokenizer.encode(text, marks=False)
@@ -173,16 +178,6 @@ class LocalChatModel(BaseChatModel):
         params["ls_provider"] = PROVIDER
         params["ls_model_name"] = kwargs.get("model") or self.model
         return params
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """The configuration can be dumped and loaded; the weights are not part of it."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Where a dump says that this class is found."""
-        return ["llm_core", "chat_model"]
 
     def _stream(
         self,

@@ -6,8 +6,7 @@ takes it when the token budget runs low, so that every reply ends complete.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +21,9 @@ from llm_core.tokenizer import TextTokenizer
 _CLOSE_STRING = (b'"',)
 _CLOSE_VALUE = (b"}", b"]", b",", b":", b"n", b"null", b"0", b"1", b'"', b"t", b"f")
 _LAST = (b"[", b"{")
-_LONGEST_NUMBER = 18  # characters; a greedy model can repeat a digit for ever
+# A greedy model can repeat a digit or a phrase until its budget is gone.
+_LONGEST_NUMBER = 18  # characters
+_LOOP, _ROUNDS = 24, 3  # bytes that were written so many times end a string
 _LEAD = re.compile(r"\s+|[\w'’]+(?:[.,:/-]\w+)*|[^\w\s]")
 # Scripts written without spaces: any run of characters (with their marks) is allowed.
 _UNSPACED = re.compile(
@@ -89,9 +90,12 @@ class GrammarGuide:
         """Which tokens may come next, (vocabulary,)."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         allowed = np.unpackbits(bits, bitorder="little")[: self._tokenizer.vocabulary].view(bool)
-        if self._scan.in_number and len(self._scan.value) >= _LONGEST_NUMBER:
-            ended = allowed & ~self._digits
+        value = self._scan.value
+        if self._scan.in_number and len(value) >= _LONGEST_NUMBER:
+            ended = allowed & ~self._tokenizer.digits
             return ended if ended.any() else allowed
+        if self._scan.in_string and value.count(value[-_LOOP:]) >= _ROUNDS < len(value) / _LOOP:
+            return self._only(b'"', allowed)
         return allowed
 
     def accept(self, token: int) -> int:
@@ -130,10 +134,14 @@ class GrammarGuide:
             return True
         return bool(self._matcher.is_stopped())
 
-    @cached_property
-    def _digits(self) -> NDArray[np.bool_]:
-        first = (piece[:1] for piece in self._tokenizer.pieces)
-        return np.array([start in b"0123456789.eE" and start != b"" for start in first])
+    def _only(self, piece: bytes, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask of one token where that is allowed; otherwise the mask as it was."""
+        token = self._tokenizer.by_piece.get(piece)
+        if token is None or not allowed[token]:
+            return allowed
+        mask = np.zeros_like(allowed)
+        mask[token] = True
+        return mask
 
     def _advance(self, tokens: list[int]) -> bool:
         """Take tokens if the reply can still be finished; otherwise leave all as it was."""
@@ -170,13 +178,13 @@ class GrammarGuide:
 
     def _shortest(self, left: int) -> list[int] | None:
         """The first simulated way to finish within `left` tokens; None if none is found."""
-        for style in (min, max, self._longest):
+        for style in (self._longest, _first, _last):
             path = self._simulate(left, style)
             if path is not None:
                 return path
         return None
 
-    def _simulate(self, left: int, style: Any) -> list[int] | None:
+    def _simulate(self, left: int, style: Callable[[NDArray[np.intp]], int]) -> list[int] | None:
         matcher, scan = self._matcher.deep_copy(), self._scan.copy()
         path: list[int] = []
         while not matcher.is_accepting():
@@ -191,7 +199,9 @@ class GrammarGuide:
             path += tokens
         return path if len(path) <= left else None
 
-    def _closer(self, bits: bytes, in_string: bool, style: Any) -> int:
+    def _closer(
+        self, bits: bytes, in_string: bool, style: Callable[[NDArray[np.intp]], int]
+    ) -> int:
         pieces = self._tokenizer.by_piece
         for piece in _CLOSE_STRING if in_string else _CLOSE_VALUE:
             token = pieces.get(piece)
@@ -201,14 +211,22 @@ class GrammarGuide:
         ids = np.flatnonzero(allowed[: self._tokenizer.vocabulary])
         opening = [pieces.get(piece, -1) for piece in _LAST]
         rest = ids[~np.isin(ids, opening)]
-        return int(style((rest if rest.size else ids).tolist()))
+        return style(rest if rest.size else ids)
 
-    def _longest(self, ids: Sequence[int]) -> int:
-        return max(ids, key=lambda token: len(self._tokenizer.pieces[token]))
+    def _longest(self, ids: NDArray[np.intp]) -> int:
+        return int(ids[self._tokenizer.letters[ids].argmax()])
 
     def _read(self, scan: JsonScan, tokens: Iterable[int]) -> None:
         for token in tokens:
             scan.feed(self._tokenizer.pieces[token])
+
+
+def _first(ids: NDArray[np.intp]) -> int:
+    return int(ids[0])
+
+
+def _last(ids: NDArray[np.intp]) -> int:
+    return int(ids[-1])
 
 
 def json_guide(

@@ -7,7 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llm_core.errors import ModelFileError
+
+_DIGITS = {bytes([byte]) for byte in b"0123456789.eE"}
 
 
 class TextTokenizer:
@@ -93,6 +98,16 @@ class TextTokenizer:
     def by_piece(self) -> dict[bytes, int]:
         """The token id of each byte string that is one ordinary token."""
         return {piece: token for token, piece in enumerate(self.pieces) if piece}
+
+    @cached_property
+    def digits(self) -> NDArray[np.bool_]:
+        """Which tokens begin with a byte that may continue a JSON number, (vocabulary,)."""
+        return np.array([piece[:1] in _DIGITS for piece in self.pieces])
+
+    @cached_property
+    def letters(self) -> NDArray[np.int16]:
+        """The length in bytes of each token that is all letters, 0 for others."""
+        return np.array([len(p) if p.isalpha() else 0 for p in self.pieces], dtype=np.int16)
 
     def _end_ids(self, folder: Path) -> list[int]:
         ends: list[int] = []
