@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphs.settings import load_settings, sample_documents, settle_process
+from graphs.settings import load_settings, settle_process
 
 if TYPE_CHECKING:
     from graphs.session import Command
@@ -55,9 +55,8 @@ def _command(given: Given, settings: "Settings") -> "Command":
     from graphs.wiring import ResearchOptions
 
     question = None if given.question is None else check_question(given.question)
-    docs = given.docs or tuple(sample_documents())
     options = ResearchOptions(
-        docs=docs,
+        docs=settings.documents(given.docs),
         index=given.index,
         model=given.model or settings.model,
         base_url=given.base_url or settings.base_url,

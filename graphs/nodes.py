@@ -13,7 +13,7 @@ from agents.notes import Draft, EvidenceRef, Gathered, Intake, PassageRef, Searc
 from agents.result import ResearchResult
 from graphs.budget import CallMeter, Limits
 from graphs.errors import RunCancelledError
-from graphs.state import ResearchState, Review, SearchTask, add_seconds, review_request
+from graphs.state import ResearchState, Review, SearchTask, add_seconds, review_request, typed
 
 Update = dict[str, Any]
 
@@ -90,6 +90,7 @@ class ResearchNodes:
 
     def plan(self, state: ResearchState) -> Update:
         """Ask for sub-questions: of the question first, then of what is missing."""
+        state = typed(state)
         gathered = state["gathered"]
         missing = gathered.missing if gathered is not None else []
         searched = {note.sub_question for note in state["notes"]}
@@ -119,6 +120,7 @@ class ResearchNodes:
 
     def gather(self, state: ResearchState) -> Update:
         """Join the searches and say whether they are enough, or which budget ends the looking."""
+        state = typed(state)
         question, notes = state["intake"].question, state["notes"]
         update = self._step("gather", lambda: {"gathered": self.team.gather(question, notes)})
         gathered: Gathered = update["gathered"]
@@ -138,12 +140,14 @@ class ResearchNodes:
 
     def write(self, state: ResearchState) -> Update:
         """Write the answer from the gathered evidence."""
+        state = typed(state)
         evidence = _evidence(state)
         question = state["intake"].question
         return self._step("write", lambda: {"draft": self.team.write(question, evidence)})
 
     def verify(self, state: ResearchState) -> Update:
         """Check every sentence of the draft against what it cites."""
+        state = typed(state)
         question, draft = state["intake"].question, state["draft"] or Draft()
         evidence = _evidence(state)
         return self._step(
@@ -152,6 +156,7 @@ class ResearchNodes:
 
     def repair(self, state: ResearchState) -> Update:
         """Replace or drop what failed, once."""
+        state = typed(state)
         question, verified = state["intake"].question, state["verified"]
         if verified is None:
             raise AssertionError("repair follows verify")
@@ -167,6 +172,7 @@ class ResearchNodes:
 
     def finish(self, state: ResearchState, config: RunnableConfig) -> Update:
         """Build the result object: the answer with its citations, or the honest refusal."""
+        state = typed(state)
         gathered = state["gathered"] or Gathered()
         verified, stopped = state["verified"], state["stopped"]
         question = state["intake"].question
@@ -192,6 +198,7 @@ class ResearchNodes:
 
     def after_intake(self, state: ResearchState) -> str:
         """Chit-chat needs no documents."""
+        state = typed(state)
         return "finish" if state["intake"].intent == "smalltalk" else "plan"
 
     def after_plan(self, state: ResearchState) -> str | list[Send]:
@@ -206,6 +213,7 @@ class ResearchNodes:
 
     def after_gather(self, state: ResearchState) -> str:
         """Write when there is enough, look again while rounds are left, else say so."""
+        state = typed(state)
         gathered = state["gathered"] or Gathered()
         if gathered.enough and not state["stopped"]:
             return "write"
@@ -214,6 +222,7 @@ class ResearchNodes:
 
     def after_verify(self, state: ResearchState) -> str:
         """Finish what stands, repair once what does not, then abstain."""
+        state = typed(state)
         verified = state["verified"]
         if verified is None or not verified.draft.sentences:
             return "abstain"

@@ -7,10 +7,11 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from graphs.budget import Limits
 from graphs.errors import UserError
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("deerstalker", appauthor=False)
     )
     state: Path | None = None
+    docs: Annotated[tuple[Path, ...], NoDecode] = ()
     model: str = "smollm2-135m"
     embeddings: str = "minilm-l6"
     base_url: str | None = None
@@ -47,6 +49,18 @@ class Settings(BaseSettings):
     max_seconds: float | None = Field(default=600.0, gt=0)
     max_model_calls: int | None = Field(default=400, ge=1)
     max_steps: int = Field(default=60, ge=12)
+
+    @field_validator("docs", mode="before")
+    @classmethod
+    def _split_docs(cls, value: object) -> object:
+        """Several paths in one variable are separated as in PATH."""
+        if isinstance(value, str):
+            return tuple(Path(part).expanduser() for part in value.split(os.pathsep) if part)
+        return value
+
+    def documents(self, given: Sequence[Path] = ()) -> tuple[Path, ...]:
+        """The paths given, else those of DEERSTALKER_DOCS, else the samples beside the source."""
+        return tuple(given) or self.docs or tuple(sample_documents())
 
     def state_file(self) -> Path:
         """The SQLite file that keeps the runs."""
@@ -83,6 +97,16 @@ def sample_documents() -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix != ".md" and path.is_file())
+
+
+def telemetry_off() -> dict[str, str]:
+    """The switches, for whoever starts a process in another way."""
+    return dict(_PROCESS)
+
+
+def child_environment() -> dict[str, str]:
+    """This process's environment with telemetry switched off, for a child process."""
+    return {**os.environ, **_PROCESS}
 
 
 def settle_process(*, hub: bool = False) -> None:

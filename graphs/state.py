@@ -6,10 +6,10 @@ named in `STORED_TYPES`; anything else is refused when a checkpoint is read.
 
 import operator
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 from langgraph.managed import RemainingSteps
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
 from typing_extensions import TypedDict
 
 from agents.notes import Draft, Gathered, Intake, SearchNote, Verified
@@ -18,10 +18,13 @@ from agents.result import ResearchResult
 STORED_TYPES = (Intake, SearchNote, Gathered, Draft, Verified, ResearchResult)
 
 
+_NOTES = TypeAdapter(list[SearchNote])
+
+
 def merge_notes(old: list[SearchNote], new: list[SearchNote]) -> list[SearchNote]:
     """Join the notes of parallel searches; a search that ran again replaces its first note."""
-    notes = {note.sub_question: note for note in [*old, *new]}
-    return list(notes.values())
+    notes = _NOTES.validate_python([*old, *new])
+    return list({note.sub_question: note for note in notes}.values())
 
 
 def add_seconds(old: dict[str, float], new: dict[str, float]) -> dict[str, float]:
@@ -76,6 +79,28 @@ class ResearchState(ResearchInput):
     model_calls: Annotated[int, operator.add]
     remaining_steps: RemainingSteps
     result: ResearchResult | None
+
+
+_TYPED: Mapping[str, TypeAdapter[Any]] = {
+    "intake": TypeAdapter(Intake),
+    "notes": _NOTES,
+    "gathered": TypeAdapter(Gathered | None),
+    "draft": TypeAdapter(Draft | None),
+    "verified": TypeAdapter(Verified | None),
+}
+
+
+def typed(state: ResearchState) -> ResearchState:
+    """The state with its own types, where a server or a person's edit gave plain JSON.
+
+    Raises pydantic.ValidationError where an edit does not fit the type.
+    """
+    known = {
+        name: kind.validate_python(state.get(name))
+        for name, kind in _TYPED.items()
+        if name in state
+    }
+    return cast("ResearchState", {**state, **known})
 
 
 class PlanArgs(BaseModel):

@@ -17,7 +17,7 @@ from graphs.budget import CallMeter, Limits
 from graphs.console import Console
 from graphs.errors import UserError
 from graphs.research import build_research_graph
-from graphs.settings import load_settings, sample_documents
+from graphs.settings import load_settings
 
 if TYPE_CHECKING:
     from langgraph.types import Checkpointer
@@ -171,7 +171,7 @@ def open_research_graph(
     """
     settings = load_settings()
     options = ResearchOptions(
-        docs=tuple(Path(path).expanduser() for path in docs) or tuple(sample_documents()),
+        docs=settings.documents([Path(path).expanduser() for path in docs]),
         index=Path(index).expanduser() if index is not None else None,
         model=model or settings.model,
         base_url=base_url or settings.base_url,
