@@ -27,7 +27,7 @@ from retrievers.ranking import (
 )
 
 KIND, VERSION = "bm25", 1
-K1, B = 1.5, 0.75
+K1, B = 1.2, 0.75
 
 
 class BM25Index:
@@ -74,7 +74,9 @@ class BM25Index:
         frequency = (
             np.diff(self._scorer.scores["indptr"]) if self._scorer is not None else np.zeros(0)
         )
-        held = np.asarray([frequency[self._columns[t]] if t in self._columns else 0 for t in tokens])
+        held = np.asarray(
+            [frequency[self._columns[t]] if t in self._columns else 0 for t in tokens]
+        )
         idf: Floats = np.log1p((rows - held + 0.5) / (held + 0.5)).astype(np.float32)
         return idf
 

@@ -254,11 +254,11 @@ class Corpus:
         return {row[0]: DocumentRow(row[1], row[2]) for row in rows}
 
     def without_vector(self) -> list[str]:
-        """Ids of one passage for each text that has no vector yet, shortest text first."""
+        """Ids of one passage for each text that has no vector yet, longest text first."""
         with self._guard() as connection:
             rows = connection.execute(
                 "SELECT min(passages.id) FROM passages JOIN texts USING (hash)"
-                " WHERE texts.vector IS NULL GROUP BY hash ORDER BY length(text), hash"
+                " WHERE texts.vector IS NULL GROUP BY hash ORDER BY length(text) DESC, hash"
             ).fetchall()
         return [row[0] for row in rows]
 

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from langchain_core.embeddings import Embeddings
 
 from retrievers.artefact import ArtefactError
-from retrievers.bm25 import BM25Index
+from retrievers.bm25 import K1, B, BM25Index
 from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
 from retrievers.errors import DocumentError, RetrievalError
@@ -26,7 +26,8 @@ from retrievers.store_errors import DamagedIndexError
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-RECIPE: Final = "1"  # raise it when loaders, chunking or terms change: every file is read again
+# Raise the number when loaders, chunking or terms change: every file is then read again.
+RECIPE: Final = f"1 k1={K1} b={B}"
 BATCH: Final = 64  # passages embedded in one transaction: what a killed process can lose
 GROUP: Final = 100  # documents and passages stored in one transaction, or one larger document
 WAIT: Final = 600.0  # seconds to wait for another process that builds the same index

@@ -51,10 +51,13 @@ class HybridRetriever(BaseRetriever):
     tokenizer: Tokenizer = Field(default_factory=default_tokenizer, repr=False)
     k: int = 8
     candidates: int = Field(default=50, description="taken from each ranking")
-    rank_constant: int = Field(default=60, description="k of the fusion formula")
-    lexical_weight: float = 1.0
+    # A small constant favours what either ranking puts first. Passage recall at 4, for 500
+    # questions over 1,495 Wikipedia paragraphs: 0.90 with the usual 60, 0.93 with these settings
+    # (BM25 alone 0.92, dense alone 0.85); with claims over 1,500 abstracts 0.82 and 0.84.
+    rank_constant: int = Field(default=5, description="k of the fusion formula")
+    lexical_weight: float = 1.3
     dense_weight: float = 1.0
-    diversity: float = Field(default=0.2, ge=0, le=1, description="1 - lambda of MMR; 0 is off")
+    diversity: float = Field(default=0.1, ge=0, le=1, description="1 - lambda of MMR; 0 is off")
     cutoff: RelevanceCutoff | None = None
 
     @classmethod

@@ -118,6 +118,15 @@ def test_another_embedding_model_embeds_all_again(tmp_path: Path, docs: Path) ->
     assert open_library(tmp_path / "index", [docs], other).manifest()["embedding"] == "hash-2"
 
 
+def test_another_recipe_reads_all_again_and_embeds_nothing(tmp_path: Path, docs: Path) -> None:
+    update(tmp_path, docs)
+    before = content(tmp_path / "index")
+    Corpus(tmp_path / "index").set_meta(recipe="of an older release")
+    model = HashEmbeddings()
+    update(tmp_path, docs, model)
+    assert model.embedded == [] and content(tmp_path / "index") == before
+
+
 def test_broken_files_are_named_with_the_reason_each_time(tmp_path: Path, docs: Path) -> None:
     (docs / "empty.txt").write_bytes(b"")
     (docs / "broken.pdf").write_bytes(b"%PDF-1.4 but nothing more")
