@@ -54,10 +54,14 @@ class ChatTemplate:
         return ids + self._tokenizer.encode(rest)
 
     def _render(self, turns: Sequence[Turn]) -> str:
+        from jinja2 import TemplateError
+
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-        return str(
-            self._template.render(messages=messages, add_generation_prompt=True, **self._names)
-        )
+        options = {"messages": messages, "add_generation_prompt": True, **self._names}
+        try:
+            return str(self._template.render(**options))
+        except TemplateError as err:
+            raise ModelFileError(f"the model's chat template fails: {err}") from err
 
 
 def merge(turns: Sequence[Turn]) -> list[Turn]:

@@ -110,13 +110,13 @@ def _field(name: str, part: Any) -> str:
 
 def _asker(
     bound: Runnable[LanguageModelInput, Any], parse: Callable[[str], Any], include_raw: bool
-) -> Callable[[LanguageModelInput, RunnableConfig], Any]:
-    def ask(question: LanguageModelInput, config: RunnableConfig) -> Any:
-        raw = bound.invoke(question, config)
+) -> Callable[..., Any]:
+    def ask(question: LanguageModelInput, config: RunnableConfig, **options: Any) -> Any:
+        raw = bound.invoke(question, config, **options)
         try:
             parsed = parse(content_text(raw.content))
         except InvalidReplyError as error:
-            raw = bound.invoke(_again(question, raw, error), config)
+            raw = bound.invoke(_again(question, raw, error), config, **options)
             try:
                 parsed = parse(content_text(raw.content))
             except InvalidReplyError as final:

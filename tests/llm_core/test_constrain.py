@@ -174,7 +174,7 @@ def test_a_repeating_model_leaves_its_string_and_its_number(tiny):
 
 
 def test_an_impossible_budget_names_the_mend(tiny):
-    with pytest.raises(BudgetError, match="max_tokens=3 .* raise max_tokens"):
+    with pytest.raises(BudgetError, match=r"max_tokens=3 .* raise max_tokens"):
         json_guide(
             {"type": "object", "properties": {"key": {"type": "null"}}, "required": ["key"]},
             tiny.tokenizer,

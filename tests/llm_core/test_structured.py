@@ -1,0 +1,170 @@
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import HumanMessage
+from langchain_core.prompts import ChatPromptTemplate
+from pydantic import BaseModel, Field, field_validator
+from typing_extensions import TypedDict
+
+from llm_core.chat_model import LocalChatModel
+from llm_core.errors import ModelError, StructuredOutputError
+from llm_core.structured import json_schema_of, schema_hint, schema_of_format, violation
+
+HOT: dict[str, Any] = {"temperature": 2.0, "max_tokens": 90}
+
+
+class Part(BaseModel):
+    kind: Literal["gem", "bird"]
+    size: float | None = None
+
+
+class Find(BaseModel):
+    """What was found."""
+
+    name: str = Field(description="its name", max_length=12)
+    count: int = Field(ge=0, le=99)
+    parts: list[Part] = Field(max_length=2)
+
+
+class FindDict(TypedDict):
+    """What was found."""
+
+    name: Annotated[str, ..., "its name"]
+    ok: bool
+
+
+class Never(BaseModel):
+    """A model that no reply satisfies."""
+
+    flag: bool
+
+    @field_validator("flag")
+    @classmethod
+    def refuse(cls, value: bool) -> bool:
+        raise ValueError(f"never right: {value}")
+
+
+@pytest.fixture
+def model(tiny_folder: Path) -> LocalChatModel:
+    return LocalChatModel(model=str(tiny_folder), max_tokens=90, threads=1)
+
+
+def test_every_reply_is_an_object_of_the_pydantic_model(model):
+    for seed in range(8):
+        found = model.with_structured_output(Find).invoke("x", seed=seed, **HOT)
+        assert isinstance(found, Find)
+
+
+def test_typed_dicts_and_json_schemas_give_valid_dicts(model):
+    for schema in (FindDict, json_schema_of(FindDict), Find.model_json_schema()):
+        for method in ("function_calling", "json_schema", "json_mode"):
+            chain = model.with_structured_output(schema, method=method)
+            found = chain.invoke("x", seed=1, **HOT)
+            assert isinstance(found, dict)
+            assert violation(found, json_schema_of(schema)) is None
+
+
+def test_pydantic_one_models_are_built(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pydantic.v1 import BaseModel as OldModel
+
+        class Old(OldModel):
+            """An old model."""
+
+            n: int
+            tag: str = "none"
+
+        assert isinstance(model.with_structured_output(Old).invoke("x"), Old)
+
+
+def test_json_mode_without_a_schema_gives_some_object(model):
+    found = model.with_structured_output(None, method="json_mode").invoke("x", **HOT, seed=2)
+    assert isinstance(found, dict)
+
+
+def test_the_raw_reply_can_be_kept(model):
+    out = model.with_structured_output(Find, include_raw=True).invoke("x")
+    assert isinstance(out["parsed"], Find) and out["parsing_error"] is None
+    assert Find.model_validate_json(out["raw"].content) == out["parsed"]
+
+
+def test_a_reply_is_asked_for_once_more_and_then_refused(model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        LocalChatModel, "_generate", noting(asked, LocalChatModel._generate), raising=True
+    )
+    with pytest.raises(StructuredOutputError, match="never right") as caught:
+        model.with_structured_output(Never).invoke("x")
+    assert isinstance(caught.value, OutputParserException)
+    assert [len(messages) for messages in asked] == [1, 3]
+    assert "not valid" in asked[1][-1].content
+
+
+def noting(asked: list[Any], inner: Any) -> Any:
+    def generate(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(messages)
+        return inner(self, messages, *args, **kwargs)
+
+    return generate
+
+
+def test_with_the_raw_reply_the_error_is_returned(model):
+    out = model.with_structured_output(Never, include_raw=True).invoke("x")
+    assert out["parsed"] is None
+    assert isinstance(out["parsing_error"], StructuredOutputError)
+
+
+def test_what_a_grammar_cannot_express_is_still_checked(model):
+    schema = {
+        "title": "odd",
+        "type": "object",
+        "properties": {"flag": {"type": "boolean", "not": {"enum": [True, False]}}},
+        "required": ["flag"],
+    }
+    with pytest.raises(StructuredOutputError, match=r"\$\.flag"):
+        model.with_structured_output(schema).invoke("x")
+
+
+def test_a_prompt_template_may_come_before_it(model):
+    chain = ChatPromptTemplate.from_messages([("human", "{q}")]) | model.with_structured_output(
+        Find
+    )
+    assert isinstance(chain.invoke({"q": "x"}), Find)
+    assert [type(item) for item in chain.stream({"q": "x"})] == [Find]
+
+
+async def test_it_works_without_blocking(model):
+    assert isinstance(await model.with_structured_output(Find).ainvoke("x"), Find)
+
+
+def test_response_format_alone_gives_json_text(model):
+    wanted = {"type": "json_schema", "json_schema": {"name": "f", "schema": json_schema_of(Find)}}
+    reply = model.invoke([HumanMessage("x")], response_format=wanted)
+    Find.model_validate_json(str(reply.content))
+    assert isinstance(
+        json.loads(str(model.invoke("x", response_format={"type": "json_object"}).content)), dict
+    )
+
+
+@pytest.mark.parametrize("bad", [{"type": "text"}, {"type": "json_schema"}, "json", {}])
+def test_an_unknown_format_is_named(bad):
+    with pytest.raises(ModelError, match="response_format must be"):
+        schema_of_format(bad)
+
+
+def test_unknown_methods_and_missing_schemas_are_refused(model):
+    with pytest.raises(ValueError, match="'magic' is unknown"):
+        model.with_structured_output(Find, method="magic")
+    with pytest.raises(ValueError, match="needs a schema"):
+        model.with_structured_output(None)
+
+
+def test_the_hint_names_keys_and_their_meaning():
+    hint = schema_hint(json_schema_of(Find))
+    assert hint == "Answer with one JSON object with these keys: name (its name), count, parts."
+    assert schema_hint({"type": "object"}) == "Answer with one JSON object."

@@ -1,0 +1,127 @@
+import json
+
+import pytest
+import torch
+
+from llm_core.copying import CopyBias
+from llm_core.errors import ModelError
+from llm_core.prompt import ChatTemplate, Turn
+from llm_core.tool_choice import pick_tool, wants_call
+from llm_core.toolcalls import ToolSpec, call_prefix, call_turns, offer_turns, tool_choice_of
+
+WEATHER = ToolSpec("get_weather", "Get the weather.", {"type": "object", "properties": {}})
+ADD = ToolSpec("math.add", "Add\n two numbers.", {"type": "object", "properties": {}})
+
+
+def test_a_tool_is_read_from_either_form():
+    inner = {"name": "f", "description": "d"}
+    for form in (inner, {"type": "function", "function": inner}):
+        spec = ToolSpec.of(form)
+        assert (spec.name, spec.description) == ("f", "d")
+        assert spec.parameters == {"type": "object", "properties": {}}
+    with pytest.raises(ModelError, match="needs a name"):
+        ToolSpec.of({"description": "d"})
+
+
+def test_a_summary_is_plain_words():
+    assert ADD.summary() == "math add: Add two numbers."
+    assert ToolSpec("go_home", "", {}).summary() == "go home"
+
+
+@pytest.mark.parametrize(
+    ("choice", "meaning"),
+    [
+        (None, "auto"),
+        ("auto", "auto"),
+        ("any", "any"),
+        ("required", "any"),
+        (True, "any"),
+        (False, "none"),
+        ("none", "none"),
+        ("get_weather", "get_weather"),
+        ({"type": "function", "function": {"name": "math.add"}}, "math.add"),
+        ({"name": "math.add"}, "math.add"),
+    ],
+)
+def test_every_form_of_tool_choice_is_understood(choice, meaning):
+    assert tool_choice_of(choice, [WEATHER, ADD]) == meaning
+
+
+def test_the_prompt_shows_the_tools_and_the_start_of_a_call():
+    turns = [Turn("user", "x")]
+    assert all(
+        spec.signature() in offer_turns(turns, [WEATHER, ADD])[0].text for spec in (WEATHER, ADD)
+    )
+    assert WEATHER.signature() in call_turns(turns, WEATHER)[0].text
+    assert json.loads(call_prefix(ADD) + " {}}") == {"name": "math.add", "arguments": {}}
+
+
+class ScriptedScores:
+    """Scores by what the decoded sequence contains."""
+
+    def __init__(self, tokenizer, **scores):
+        self.tokenizer, self.scores, self.seen = tokenizer, scores, []
+
+    def __call__(self, sequences):
+        texts = [self.tokenizer.tables.decode_str(tokens) for tokens, _ in sequences]
+        self.seen += texts
+        return [next(v for k, v in self.scores.items() if k in text) for text in texts]
+
+
+def test_the_tool_that_predicts_the_request_is_picked(tiny):
+    scores = ScriptedScores(tiny.tokenizer, weather=-9.0, math=-3.0)
+    assert pick_tool("sum it", [WEATHER, ADD], scores, tiny.tokenizer) is ADD
+    assert all(text.endswith("Request: sum it") for text in scores.seen)
+    assert pick_tool("sum it", [WEATHER], None, tiny.tokenizer) is WEATHER
+
+
+class FakeEmbeddings:
+    def __init__(self, cosine):
+        self.cosine = cosine
+
+    def embed_documents(self, texts):
+        rest = (1 - self.cosine**2) ** 0.5
+        return [[1.0, 0.0], *([[self.cosine, rest]] * (len(texts) - 1))]
+
+
+@pytest.mark.parametrize(
+    ("likely", "cosine", "call"),
+    [(-2.0, None, True), (-14.0, None, False), (-5.0, 0.9, True), (-5.0, 0.0, False)],
+)
+def test_a_call_is_made_when_it_is_likely_enough(tiny, likely, cosine, call):
+    scores = ScriptedScores(tiny.tokenizer, weather=likely)
+    embeddings = None if cosine is None else FakeEmbeddings(cosine)
+    template = ChatTemplate(tiny.tokenizer)
+    turns = [Turn("user", "how is it outside?")]
+    found = wants_call(
+        turns, turns[0].text, [WEATHER], scores, template, tiny.tokenizer, embeddings
+    )
+    assert found is call
+    assert scores.seen[0].endswith('{"')
+
+
+def preferred(tiny, written: str, sources: list[str]) -> set[str]:
+    bias = CopyBias(sources, tiny.tokenizer)
+    for token in tiny.tokenizer.encode(written):
+        bias.accept(token)
+    gained = bias.add(torch.zeros(tiny.vocabulary))
+    return {tiny.tokenizer.decode([int(token)]) for token in gained.nonzero()}
+
+
+def test_a_string_value_copies_on_from_the_source(tiny):
+    assert "B" in preferred(tiny, '{"city": "', ["Fly to Bangkok, please"])
+    assert "a" not in preferred(tiny, '{"city": "', ["Bangkok"])  # only from word starts
+    assert {"k"} <= preferred(tiny, '{"city": "Bang', ["Fly to Bangkok, please"])
+    ended = preferred(tiny, '{"city": "Bangkok', ["Fly to Bangkok, please"])
+    assert '"' in ended and "," in ended
+    assert preferred(tiny, '{"city": "Paris', ["Fly to Bangkok"]) == set()
+
+
+def test_a_number_copies_on_and_ends_where_the_source_does(tiny):
+    assert preferred(tiny, '{"n": 1', ["pay $1,250 now"]) == {"2"}
+    assert preferred(tiny, '{"n": 1250', ["pay $1,250 now"]) <= {",", "}", "]", "}}"}
+
+
+def test_keys_and_structure_are_left_alone(tiny):
+    for written in ("{", '{"ci', '{"city":', '{"city": "x"'):
+        assert preferred(tiny, written, ["city x"]) == set()
