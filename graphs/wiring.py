@@ -105,6 +105,7 @@ def wire_research(
 
     Raises ModelError, RetrievalError or UserError with one line that names the mend.
     """
+    from agents.prompts import prompt_hash
     from agents.team import ResearchTeam
     from graphs.models import ModelChoice, build_chat_model
     from llm_core.embeddings import LocalEmbeddings
@@ -145,6 +146,7 @@ def wire_research(
         "index": held["index"],
         "documents": held["documents"],
         "passages": held["passages"],
+        "prompts": prompt_hash(),
         "versions": versions(),
         "seed": options.seed,
         "deterministic": options.deterministic,
