@@ -39,6 +39,7 @@ class SearchNote(BaseModel):
     sub_question: str
     passages: list[PassageRef] = Field(default_factory=list)
     evidence: list[EvidenceRef] = Field(default_factory=list)
+    answerable: float = Field(default=0.0, description="probability that the evidence answers it")
     seconds: float = 0.0
 
 

@@ -1,0 +1,66 @@
+"""Gatherer: join the searches, and say whether there is enough to answer from."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from agents.notes import EvidenceRef, Gathered, PassageRef, SearchNote
+from agents.planner import bare_words
+
+# Probability of being answerable from which the team answers; chosen on development questions so
+# that about one answerable question in twelve is refused (`python -m graphs.evaluate qa`).
+THRESHOLD: Final = 0.35
+NEAREST: Final = 3
+PART: Final = "part"  # name under which evidence keeps the number of its sub-question
+
+
+class Gatherer:
+    """Merges notes by sub-question."""
+
+    def __init__(self, threshold: float = THRESHOLD) -> None:
+        self.threshold = threshold
+
+    def gather(self, notes: Sequence[SearchNote]) -> Gathered:
+        """The evidence of every sub-question that has any, best first, and what is missing."""
+        by_text = {note.sub_question: note for note in notes}
+        again = {bare_words(text) for text in by_text if bare_words(text) != text}
+        parts = [note for text, note in by_text.items() if text not in again]
+        found: list[SearchNote] = []
+        missing: list[str] = []
+        for note in parts:
+            bare = bare_words(note.sub_question)
+            best = max(note, by_text.get(bare, note), key=lambda n: n.answerable)
+            if best.answerable >= self.threshold:
+                found.append(best)
+            elif bare not in by_text:
+                missing.append(note.sub_question)
+        return Gathered(
+            evidence=_merge(found),
+            nearest=_nearest(notes),
+            answerable=max((note.answerable for note in notes), default=0.0),
+            enough=bool(found) and not missing,
+            missing=missing,
+        )
+
+
+def place(evidence: EvidenceRef) -> tuple[str, int, int]:
+    """Where evidence stands: document and page, start, end; overlapping passages share it."""
+    return evidence.passage_id.rsplit(":", 1)[0], evidence.start, evidence.end
+
+
+def _merge(notes: Sequence[SearchNote]) -> list[EvidenceRef]:
+    """Evidence of the notes in turn, best first, no sentence twice."""
+    merged: dict[tuple[str, int, int], EvidenceRef] = {}
+    longest = max((len(note.evidence) for note in notes), default=0)
+    for rank in range(longest):
+        for part, note in enumerate(notes):
+            if rank < len(note.evidence):
+                evidence = note.evidence[rank]
+                marked = {**evidence.features, PART: float(part)}
+                merged.setdefault(place(evidence), evidence.model_copy(update={"features": marked}))
+    return list(merged.values())
+
+
+def _nearest(notes: Sequence[SearchNote]) -> list[PassageRef]:
+    passages = {ref.id: ref for note in notes for ref in reversed(note.passages)}
+    ranked = sorted(passages.values(), key=lambda ref: (-ref.score, ref.id))
+    return ranked[:NEAREST]

@@ -1,0 +1,52 @@
+"""Researcher: search for one sub-question and pick the sentences that speak to it."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from langchain_core.documents import Document
+
+from agents.library import Library
+from agents.notes import PassageRef, SearchNote
+from agents.question import Question
+from agents.ranking import EvidenceRanker
+
+PASSAGES: Final = 8
+_STAGES: Final = ("bm25", "coverage", "dense", "rrf")
+
+
+class Researcher:
+    """Finds passages and ranks their sentences."""
+
+    def __init__(self, library: Library, ranker: EvidenceRanker, passages: int = PASSAGES) -> None:
+        self._library = library
+        self._ranker = ranker
+        self._passages = passages
+
+    def search(self, sub_question: str) -> SearchNote:
+        """What the library holds on one sub-question, by id and offset."""
+        begun = time.perf_counter()
+        found = self._library.search([sub_question], self._passages)
+        ranked = self._ranker.rank(Question(sub_question), found)
+        return SearchNote(
+            sub_question=sub_question,
+            passages=_refs(found),
+            evidence=ranked.evidence,
+            answerable=ranked.answerable,
+            seconds=round(time.perf_counter() - begun, 3),
+        )
+
+
+def _refs(found: Sequence[Document]) -> list[PassageRef]:
+    return [
+        PassageRef(
+            id=document.id or "",
+            score=round(float(document.metadata.get("dense", 0.0)), 6),
+            scores={
+                stage: round(float(document.metadata[stage]), 6)
+                for stage in _STAGES
+                if stage in document.metadata
+            },
+        )
+        for document in found
+    ]
