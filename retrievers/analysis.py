@@ -16,6 +16,7 @@ _PIECE: Final = re.compile(
     r"|(?P<number>(?>\d+(?:[.,]\d+)*))(?![^\W\d_])"  # atomic: "1990s" is one word
     r"|(?P<word>[^\W_]+(?:[_'’][^\W_]+)*)"
 )
+_LONGEST_WORD: Final = 200  # characters; anything longer is encoded data
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _IDENTIFIER = re.compile(r"[A-Za-z]\w*")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -80,6 +81,8 @@ def _pairs(run: str) -> Iterator[str]:
 
 
 def _word(piece: str) -> Iterator[str]:
+    if len(piece) > _LONGEST_WORD:
+        return
     bare = re.sub(r"['’]s?$|['’]s(?=_)", "", piece).replace("’", "'")
     lowered = bare.lower()
     if lowered not in STOP_WORDS:

@@ -19,27 +19,31 @@ _LONG_WORD = 15  # characters
 _QUOTES_CLOSE = "\"'”’»)\\]}*_"
 _BLANK = re.compile(r"\n[ \t\f\u00a0]*(?:\n[ \t\f\u00a0]*)+")
 _STOP = re.compile(
-    rf"[.!?…؟।]+[{_QUOTES_CLOSE}]*(?=\s)"  # needs a space behind it
-    rf"|[。！？｡]+[」』）”’{_QUOTES_CLOSE}]*"
+    # Possessive, and never begun inside a run: a long row of marks takes no longer than others.
+    rf"(?<![.!?…؟।])[.!?…؟।]++[{_QUOTES_CLOSE}]*+(?=\s)"  # needs a space behind it
+    rf"|[。！？｡]++[」』）”’{_QUOTES_CLOSE}]*+"
 )
 _NEXT = re.compile(r"[\s]+([\"'“‘«(\[{¿¡*_—–-]*\s?)(\w+|\S)")
 _WORD_BEFORE = re.compile(r"[\w.&'’-]*$")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*•‣▪◦·+]|\(?\d{1,3}[.)]|\(?[a-zA-Z][)]|#{1,6})[ \t]")
-_TABLE_ROW = re.compile(r"[^\n]*\S[ \t]*\|[ \t]*\S|[ \t]*\|")
 _NUMERAL = re.compile(r"\(?(?:\d{1,3}|[ivxlcIVXLC]{1,6}|[a-zA-Z])\.$")
 
-# These never end a sentence: a name, a number or an example follows.
+# These never end a sentence: a name or an example follows.
 _TITLE_WORDS: Final = (
     "mr mrs ms messrs mme mlle dr prof rev hon st sr sra srta gen col maj capt lt sgt cmdr adm "
-    "gov sen rep pres fr bros vs viz cf e.g i.e eg ie al approx ca fig figs eq eqs ref refs sec "
-    "sect ch chap vol vols pp pg no nos art ed eds trans dept esp incl resp est mt ft z.b d.h u.a "
-    "bzw ggf vgl nr bd hrsg hr fam dipl"
+    "gov sen rep pres fr bros vs v viz cf e.g i.e eg ie al approx ca fig figs eq eqs ref refs sect "
+    "ch chap vol vols ed eds trans dept esp incl resp mt ft z.b d.h u.a bzw ggf vgl nr bd hrsg hr "
+    "fam dipl"
+)
+# These do not end one when a number follows.
+_COUNTED_WORDS: Final = (
+    "no nos art sec pp pg p op opp b c d r fl est jan feb mar apr jun jul aug sep sept oct nov dec "
+    "mon tue tues wed thu thurs fri sat sun min max"
 )
 # These may end one: they do when a word that commonly opens a sentence follows.
 _ENDING_WORDS: Final = (
     "inc ltd co corp llc plc jr etc usw ph.d m.d b.a m.a d.c u.s u.k u.n u.s.a e.u a.m p.m b.c "
-    "a.d jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thurs fri sat sun "
-    "oz lb min max ave blvd rd hrs"
+    "a.d oz lb ave blvd rd hrs"
 )
 _OPENING_WORDS: Final = (
     "the a an this that these those he she it they we you i there here his her its their our my "
@@ -48,6 +52,7 @@ _OPENING_WORDS: Final = (
     "der die das ein eine er sie es wir im le la les un une il elle el los las en"
 )
 _TITLES: Final = frozenset(_TITLE_WORDS.split())
+_COUNTED: Final = frozenset(_COUNTED_WORDS.split())
 _ENDINGS: Final = frozenset(_ENDING_WORDS.split())
 _OPENERS: Final = frozenset(_OPENING_WORDS.split())
 _SPEAKING = re.compile(
@@ -107,6 +112,13 @@ def trim(text: str, start: int, end: int) -> Span:
     return start + left, max(start + left, start + len(piece.rstrip()))
 
 
+def skip_space(text: str, start: int, end: int) -> int:
+    """Where the first character after white space is, `end` at most."""
+    while start < end and text[start].isspace():
+        start += 1
+    return start
+
+
 def _margin(text: str) -> int:
     """Length that the text's lines are wrapped at (the 90th percentile of full lines)."""
     lengths = sorted(len(line.rstrip()) for line in text.split("\n") if len(line) > 20)
@@ -131,7 +143,7 @@ def _meant(text: str, begin: int, position: int, end: int, margin: int) -> bool:
     line = text[max(begin, text.rfind("\n", 0, position) + 1) : position].rstrip()
     stop = text.find("\n", position + 1, end)
     following = text[position + 1 : stop if stop != -1 else end]
-    if _LIST_ITEM.match(following) or _TABLE_ROW.match(following) or _TABLE_ROW.match(line):
+    if _LIST_ITEM.match(following) or _is_row(following) or _is_row(line):
         return True
     head = following.split(maxsplit=1)[0] if following.strip() else ""
     # A word of a script without spaces is not as long as it looks.
@@ -139,6 +151,10 @@ def _meant(text: str, begin: int, position: int, end: int, margin: int) -> bool:
         return False
     first = head.lstrip("\"'“‘«(").strip()[:1]
     return not (first.islower() or line.endswith((",", "-")))
+
+
+def _is_row(line: str) -> bool:
+    return " | " in line or line.lstrip().startswith("|")
 
 
 def _sentences(text: str, start: int, end: int, language: str) -> Iterator[Span]:
@@ -161,6 +177,8 @@ def _ends(text: str, begin: int, stop: re.Match[str], end: int, language: str) -
         return False
     opening, word = following[1], following[2]
     first = word[0]
+    if first in ".…":
+        return False  # "Oh God! ..."
     if first.islower() and not opening.strip("*_—–- "):
         return False
     if mark[0] in "!?…" or mark.startswith(".."):
@@ -182,10 +200,11 @@ def _full_stop_ends(text: str, begin: int, dot: int, word: str, language: str) -
     match = _WORD_BEFORE.search(text, max(begin, dot - 30), dot)
     before = match[0].lstrip("'’-&") if match else ""
     lowered = before.lower()
-    if _NUMERAL.fullmatch(before + ".") and not text[begin : dot - len(before)].strip():
+    opening = text[begin : min(dot - len(before), begin + _LONG_WORD)]
+    if _NUMERAL.fullmatch(before + ".") and not opening.strip() and dot - begin <= _LONG_WORD:
         return False  # the number of a list item or a heading
-    if lowered in _TITLES:
-        return lowered == "no" and not word[0].isdigit()
+    if lowered in _TITLES or (lowered in _COUNTED and word[0].isdigit()):
+        return False
     opens = word.lower() in _OPENERS
     if lowered in _ENDINGS or (len(before) > 1 and "." in before):
         return opens
@@ -200,7 +219,7 @@ def _bounded(text: str, start: int, end: int) -> Iterator[Span]:
     while end - start > MAX_SENTENCE:
         cut = _last_pause(text, start + MAX_SENTENCE // 2, start + MAX_SENTENCE)
         yield trim(text, start, cut)
-        start = trim(text, cut, end)[0]
+        start = skip_space(text, cut, end)
     if start < end:
         yield start, end
 

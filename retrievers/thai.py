@@ -7,7 +7,8 @@ from typing import Final
 THAI_RUN: Final = re.compile(r"[\u0e01-\u0e4e\u0e50-\u0e59]+")
 _MIN_CLAUSE = 60  # characters: phrases are joined until a unit holds about a dozen words
 _MAX_CLAUSE = 280
-_SPACE = re.compile(r"[ \t\u00a0]+|\s*\n\s*")
+_LONG = 5000  # characters
+_SPACE = re.compile(r"[ \t\u00a0]*\n\s*|[ \t\u00a0]+")
 _STOP = re.compile(r"(?<![\s.A-Z])[.!?…]+[\"'”’)]*$")
 # A phrase that begins with one of these continues the one before it.
 _JOINING: Final = (
@@ -22,7 +23,9 @@ def words(text: str) -> list[str]:
     """Thai words of `text` by longest matching in a dictionary; white space is dropped."""
     from pythainlp.tokenize import word_tokenize
 
-    return [word for word in word_tokenize(text, engine="newmm") if word.strip()]
+    # Longest matching may take very long on long text; the safe variant cuts it into windows.
+    engine = "newmm" if len(text) <= _LONG else "newmm-safe"
+    return [word for word in word_tokenize(text, engine=engine) if word.strip()]
 
 
 def clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -42,7 +45,8 @@ def clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 def _closes(text: str, begin: int, gap: re.Match[str], end: int) -> bool:
     if "\n" in gap[0]:
         return False
-    before, length = text[begin : gap.start()], gap.start() - begin
+    length = gap.start() - begin
+    before = text[max(begin, gap.start() - 30) : gap.start()]
     following = text[gap.end() : min(end, gap.end() + 12)]
     if following.startswith("."):
         return False
@@ -68,7 +72,8 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
             cut = _last_word_end(window)
         yield start, start + len(window[:cut].rstrip())
         start += cut
-        start += len(text[start:end]) - len(text[start:end].lstrip())
+        while start < end and text[start].isspace():
+            start += 1
     if start < end:
         yield start, end
 

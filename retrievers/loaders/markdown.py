@@ -7,6 +7,7 @@ from retrievers.documents import Heading, Page
 from retrievers.encodings import decode
 from retrievers.loaders import Loaded
 
+_MAX_HEADING: Final = 500  # characters
 _FENCE: Final = re.compile(r"[ ]{0,3}(`{3,}|~{3,})")
 _ATX: Final = re.compile(r"[ ]{0,3}(#{1,6})[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$")
 _SETEXT: Final = re.compile(r"[ ]{0,3}(=+|-{2,})[ \t]*$")
@@ -54,7 +55,7 @@ def _read_line(
 ) -> tuple[int, str] | None:
     """Add the heading this line makes, if it does; return it if an underline may follow."""
     bare = line.strip()
-    atx = _ATX.match(line.rstrip("\n"))
+    atx = _ATX.match(line.rstrip()) if len(line) <= _MAX_HEADING else None
     if atx:
         if plain(atx[2]):
             end = start + len(line.rstrip())

@@ -19,7 +19,7 @@ MAX_SECONDS: Final = 120.0  # for one file; looked at after each page
 _LOCK: Final = threading.Lock()
 
 _HYPHEN: Final = "\ufffe"  # PDFium's sign for a hyphen at a line end; it drops the line end itself
-_SPLIT_WORD: Final = re.compile(rf"([^\W_][\w-]*){_HYPHEN}(\w*)")
+_SPLIT_WORD: Final = re.compile(rf"(?<![\w-])([^\W_][\w-]*){_HYPHEN}(\w*)")
 _WORD: Final = re.compile(r"[^\W_][\w-]*[^\W_]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 _LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
@@ -28,8 +28,8 @@ _CHAPTER: Final = re.compile(
     r"(?m)^(?:บทที่|ภาคผนวก|Chapter|CHAPTER|Appendix|APPENDIX|Kapitel|Chapitre)"
     r"[ \t]+[\dIVXA-Z๐-๙]+\.?(?:[ \t]+\S.{2,70}|[ \t]*\n\S.{2,70})?$"
 )
-_LEADERS: Final = re.compile(r"[ \t]*(?:\.[ \t]?){5,}")  # a list of contents: title . . . . . page
-_SPACE_AT_END: Final = re.compile(r"[ \t]+(?=\n)")
+_LEADERS: Final = re.compile(r"(?:[ \t]?\.){5,}")  # a list of contents: title . . . . . page
+_SPACE_AT_END: Final = re.compile(r"(?<![ \t])[ \t]+(?=\n)")
 _NAME: Final = re.compile(r"[^\W\d_]{3}")
 _FORMULA: Final = re.compile(r"[=<>+−∑∫{}\\|]")
 _COMPOUND_ENDS: Final = frozenset(

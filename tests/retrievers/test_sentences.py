@@ -23,6 +23,9 @@ def pieces(text: str, language: str | None = None) -> list[str]:
         ['"Seven!" I answered.', '"Indeed, a trifle more."'],
         ['"Seven!" cried Holmes, laughing.', "He sat down."],
         ["“What is it?” the doctor asked.", "“Nothing at all.”"],
+        ["He played Op. 25 and Op. 28, No. 4 (d. 1849).", "He liked art.", "Critics did too."],
+        ["In Roe v. Wade it was said.", "The plants face the Sun.", "Active ones turn."],
+        ["Oh God! ...", "You are there."],
         ["I know.", "You know (as I said.)", "We know."],
         ["Wait... what is that?", "It moved."],
         ["He was taller than I.", "The others laughed."],
@@ -87,6 +90,17 @@ def test_spans_cover_all_text_in_order_and_stay_bounded(text: str) -> None:
     assert all(s < e <= s + MAX_SENTENCE for s, e in spans)
     assert all(text[s:e] == text[s:e].strip() for s, e in spans)
     assert all(one[1] <= two[0] for one, two in pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    "piece", ["!", "1. ", "Mr. ", ". ", "x", '"', "\n- ", "กา", "กา. . . ", "。"]
+)
+def test_one_thing_over_and_over_takes_no_long_time(piece: str) -> None:
+    text = piece * (150_000 // len(piece))
+    began = time.perf_counter()
+    spans = split(text)
+    assert time.perf_counter() - began < 15
+    assert "".join("".join(text[s:e].split()) for s, e in spans) == "".join(text.split())
 
 
 def test_time_grows_with_length_not_with_its_square() -> None:
