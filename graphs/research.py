@@ -62,6 +62,7 @@ def build_research_graph(
     graph.add_edge("abstain", "finish")
     graph.add_edge("finish", END)
     compiled = graph.compile(checkpointer=checkpointer, name="research")
+    compiled.stream_mode = "values"  # a chain that streams gets the output, not the steps
     return compiled.with_config(recursion_limit=limits.steps)
 
 
