@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from typing import Final
 
 THAI_RUN: Final = re.compile(r"[\u0e01-\u0e4e\u0e50-\u0e59]+")
-_MIN_CLAUSE = 60  # characters: phrases are joined until a unit holds about a dozen words
+_MIN_CLAUSE = 90  # characters: phrases are joined until a unit holds about a dozen words
+_MIN_STOPPED = 30  # characters: enough where a full stop ends the unit
 _MAX_CLAUSE = 280
 _LONG = 5000  # characters
 _SPACE = re.compile(r"[ \t\u00a0]*\n\s*|[ \t\u00a0]+")
 _STOP = re.compile(r"(?<![\s.A-Z])[.!?…]+[\"'”’)]*$")
+_ABBREVIATION = re.compile(r"(?:^|[^ก-๙])(?:[ก-ฮ]{1,4}\.)+$")  # พ.ศ., จ.
 # A phrase that begins with one of these continues the one before it.
 _JOINING: Final = (
     "และ", "หรือ", "ที่", "ซึ่ง", "โดย", "เพื่อ", "แต่", "ก็", "คือ", "ของ", "ใน", "กับ", "ได้แก่",
-    "เช่น", "ว่า", "อัน", "จึง", "ให้", "จาก", "ด้วย", "ๆ", "ฯ",
+    "เช่น", "ว่า", "อัน", "จึง", "ให้", "จาก", "ด้วย", "พ.ศ.", "ค.ศ.", "ๆ", "ฯ",
 )  # fmt: skip
 # A phrase that ends so waits for what it introduces.
 _WAITING: Final = ("เช่น", "ได้แก่", "คือ", "ว่า", "และ", "หรือ", "ของ", "ที่", ":", ",", "(")
@@ -29,7 +31,7 @@ def words(text: str) -> list[str]:
 
 
 def clauses(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Spans of sentence-like units of text[start:end]: phrases joined to 60-280 characters.
+    """Spans of sentence-like units of text[start:end]: phrases joined to 90-280 characters.
 
     A line end is a line end only: Thai lines are broken between words without any space.
     """
@@ -52,7 +54,7 @@ def _closes(text: str, begin: int, gap: re.Match[str], end: int) -> bool:
         return False
     if length >= _MAX_CLAUSE - _MIN_CLAUSE:
         return True
-    if _STOP.search(before) and length >= _MIN_CLAUSE // 2:
+    if length >= _MIN_STOPPED and _STOP.search(before) and not _ABBREVIATION.search(before):
         return True
     thai_on_both_sides = _is_thai(before[-1:]) and _is_thai(following[:1])
     joined = following.startswith(_JOINING) or before.endswith(_WAITING)

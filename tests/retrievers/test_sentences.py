@@ -119,3 +119,11 @@ def test_thai_units_have_the_length_of_sentences_and_ignore_line_ends() -> None:
     lengths = [end - start for start, end in split(text)]
     assert 4 <= len(lengths) <= 12
     assert all(50 <= length <= 300 for length in lengths)
+
+
+def test_thai_dates_and_names_are_not_torn() -> None:
+    text = (
+        "บริษัทแห่งนี้ก่อตั้งขึ้นโดยนายสมชายและครอบครัวของเขาที่จังหวัดเชียงใหม่เมื่อวันที่ 6 พฤศจิกายน "
+        "พ.ศ. 2544 ต่อมาได้ขยายกิจการไปทั่วประเทศ"
+    )
+    assert any("พฤศจิกายน พ.ศ. 2544" in piece for piece in pieces(text))
