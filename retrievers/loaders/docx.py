@@ -50,7 +50,15 @@ def load(data: bytes) -> Loaded:
         length += len(parts[-1])
     top = next((heading.text for heading in headings if heading.level == 1), "")
     page = Page(None, "".join(parts), tuple(headings))
-    return Loaded([page], top or str(document.core_properties.title or ""))
+    return Loaded([page], top or _stated_title(document))
+
+
+def _stated_title(document: "Document") -> str:
+    """The title in the file's properties; none where they are damaged."""
+    try:
+        return str(document.core_properties.title or "")
+    except (KeyError, ValueError, AttributeError):
+        return ""
 
 
 def _open(data: bytes) -> "Document":

@@ -72,8 +72,7 @@ def _extract(data: bytes) -> tuple[list[str], str, list[tuple[str, int, int]]]:
         texts = _page_texts(document)
         if not any(text.strip() for text in texts):
             raise DocumentError(_why_empty(document))
-        title = str(document.get_metadata_dict().get("Title") or "")
-        return texts, title, _outline(document)
+        return texts, _stated_title(document), _outline(document)
     except pypdfium2.PdfiumError as err:
         raise DocumentError(f"broken PDF: {err}") from err
     finally:
@@ -127,10 +126,14 @@ def _page_text(document: Any, index: int, allowed: int) -> str:
 
 
 def _why_empty(document: Any) -> str:
+    import pypdfium2
     from pypdfium2 import raw
 
     for index in range(min(len(document), 20)):
-        page = document[index]
+        try:
+            page = document[index]
+        except pypdfium2.PdfiumError:
+            continue
         try:
             if any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)):
                 return "no text layer: its pages are images; make it searchable with OCR first"
@@ -139,13 +142,29 @@ def _why_empty(document: Any) -> str:
     return "empty: no text in it"
 
 
+def _stated_title(document: Any) -> str:
+    """The title in the file's properties; none where they are damaged."""
+    import pypdfium2
+
+    try:
+        return str(document.get_metadata_value("Title") or "")
+    except (pypdfium2.PdfiumError, UnicodeDecodeError):
+        return ""
+
+
 def _outline(document: Any) -> list[tuple[str, int, int]]:
+    """Bookmarks as (title, level, 1-based page), those before the first damaged one."""
+    import pypdfium2
+
     entries: list[tuple[str, int, int]] = []
-    for bookmark in document.get_toc(max_depth=4):
-        target = bookmark.get_dest()
-        index = target.get_index() if target is not None else None
-        if index is not None:
-            entries.append((bookmark.get_title(), bookmark.level + 1, index + 1))
+    try:
+        for bookmark in document.get_toc(max_depth=4):
+            target = bookmark.get_dest()
+            index = target.get_index() if target is not None else None
+            if index is not None:
+                entries.append((bookmark.get_title(), bookmark.level + 1, index + 1))
+    except (pypdfium2.PdfiumError, UnicodeDecodeError):
+        return entries
     return entries
 
 

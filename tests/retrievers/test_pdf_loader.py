@@ -38,6 +38,11 @@ def test_pages_are_numbered_and_lines_kept(load: Load) -> None:
     assert found.pages[0].text.split("\n") == [line.decode() for line in TWO_PAGES[0]]
 
 
+def test_a_damaged_title_is_no_title(load: Load) -> None:
+    damaged = make_pdf(TWO_PAGES, title="TITLE").replace(b"(TITLE)", b"<FEFFD800D800>")
+    assert load(damaged).title == "a file"
+
+
 def test_numbered_lines_are_headings(load: Load) -> None:
     found = load(make_pdf(TWO_PAGES))
     assert found.title == "a file"
