@@ -18,6 +18,7 @@ Progress = Callable[[str, int, int], None]
 
 _LINE_EVERY_SECONDS = 5.0
 _QUOTE_CHARACTERS = 600
+_FEW = 10
 
 
 class Console:
@@ -115,7 +116,8 @@ class Console:
 def address(quote: Quote) -> str:
     """Where the quoted words stand: file, page or line, character span."""
     place = f"page {quote.page}" if quote.page is not None else f"line {quote.line}"
-    where = f"{quote.file}, {place}" if quote.page is not None or quote.line else quote.file
+    file = _one_line(quote.file)
+    where = f"{file}, {place}" if quote.page is not None or quote.line else file
     return f"{where}, characters {quote.start}-{quote.end}"
 
 
@@ -128,6 +130,8 @@ class _PlainBar:
         self._shown: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        if done == 0 and 0 < total <= _FEW:  # over before a line about it is read
+            return
         now = time.monotonic()
         begun = self._begun.setdefault(stage, now)
         recent = now - self._shown.get(stage, 0.0) < _LINE_EVERY_SECONDS
@@ -135,7 +139,8 @@ class _PlainBar:
             return
         self._shown[stage] = now
         left = f", {(now - begun) / done * (total - done):.0f} s left" if 0 < done < total else ""
-        self._say(f"{'index':<8} {stage} {done}/{total}{left}")
+        how_far = f"{done}/{total}{left}" if total else "for another process"
+        self._say(f"{'index':<8} {stage} {how_far}")
 
 
 def _rich_bar(bars: "RichProgress") -> Progress:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 HUGGING_FACE = "hf:"
-_REPLY_TOKENS = 512
+_REPLY_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def build_chat_model(
     the package of its provider is missing, or a key is.
     """
     if choice.name.startswith(HUGGING_FACE):
-        model, identity = _hugging_face(choice.name.removeprefix(HUGGING_FACE)), choice.name
+        model, identity = _hugging_face(choice.name.removeprefix(HUGGING_FACE))
     elif _is_remote(choice):
         model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
     else:
@@ -116,10 +116,12 @@ def _remote(choice: ModelChoice) -> "BaseChatModel":
         raise UserError(f"cannot open model {choice.name!r}: {error}") from error
 
 
-def _hugging_face(name: str) -> "BaseChatModel":
+def _hugging_face(name: str) -> "tuple[BaseChatModel, str]":
     """A model that transformers knows, from a folder or the Hugging Face hub; safetensors only."""
     from langchain_huggingface import ChatHuggingFace, HuggingFacePipeline
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+    from llm_core.loading import model_hash
 
     path = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     try:
@@ -143,4 +145,7 @@ def _hugging_face(name: str) -> "BaseChatModel":
         do_sample=False,
         return_full_text=False,
     )
-    return ChatHuggingFace(llm=HuggingFacePipeline(pipeline=generate), tokenizer=tokenizer)
+    model = ChatHuggingFace(llm=HuggingFacePipeline(pipeline=generate), tokenizer=tokenizer)
+    if Path(path).is_dir():
+        return model, model_hash(Path(path))
+    return model, f"{HUGGING_FACE}{name}@{getattr(weights.config, '_commit_hash', None)}"

@@ -53,6 +53,7 @@ class RunStore:
             self.saver.setup()
             self._db.execute("CREATE TABLE IF NOT EXISTS shown (thread_id TEXT PRIMARY KEY)")
             self._db.commit()
+            self._db.execute("SELECT c.thread_id, s.thread_id FROM checkpoints c, shown s LIMIT 0")
         except (sqlite3.Error, OSError) as error:
             raise StateFileError(
                 f"cannot keep runs in {self.file} ({error}): give another file with --state"
