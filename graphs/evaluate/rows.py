@@ -1,0 +1,72 @@
+"""Rows on disk as they come: a JSONL file a system, which a later run continues."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from graphs.evaluate.scoring import Row
+
+_PACKAGES = ("agents", "graphs", "llm_core", "retrievers", "tools")
+
+
+class RowFile:
+    """The rows of one system; the first line is the manifest that they were made with."""
+
+    def __init__(self, folder: Path, system: str) -> None:
+        self.path = folder / f"{system}.jsonl"
+        self.manifest: dict[str, Any] | None = None
+        self.rows: dict[int, Row] = {}
+        self._read()
+
+    def begin(self, manifest: Mapping[str, Any]) -> bool:
+        """Continue under `manifest`; rows made with another one are dropped, and False returned."""
+        given = json.loads(json.dumps(manifest))
+        same = self.manifest is None or self.manifest == given
+        if not same:
+            self.rows = {}
+        self.manifest = given
+        lines = [{"manifest": given}, *(asdict(self.rows[at]) for at in sorted(self.rows))]
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("".join(_line(value) for value in lines), encoding="utf-8")
+        fresh.replace(self.path)
+        return same
+
+    def add(self, row: Row) -> None:
+        """Keep a row, on disk before this returns."""
+        self.rows[row.at] = row
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(asdict(row)))
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                value = json.loads(line)
+                if "manifest" in value:
+                    self.manifest = value["manifest"]
+                else:
+                    self.rows[value["at"]] = Row(**value)
+            except (ValueError, TypeError, KeyError):  # a line cut short, or of another version
+                continue
+        if self.manifest is None:
+            self.rows = {}
+
+
+def program_hash() -> str:
+    """A hash of the code and data of the five packages: rows of another program do not mix."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        for file in sorted((root / package).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(root)).encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
