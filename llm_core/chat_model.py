@@ -66,7 +66,7 @@ class LocalChatModel(BaseChatModel):
     embeddings: Any = Field(default=None, exclude=True, repr=False)
     """An embedding model that helps to decide whether a tool is called; optional."""
 
-    _repliers: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _repliers: dict[tuple[Any, ...], Any] = PrivateAttr(default_factory=dict)
 
     def score(
         self, prompt: LanguageModelInput, continuations: Sequence[str], **kwargs: Any
@@ -239,7 +239,9 @@ class LocalChatModel(BaseChatModel):
 
     def _replier(self, name: str) -> Any:
         """What answers under a model's name; loads the model on first use."""
-        found = self._repliers.get(name)
+        # Copies of this object share the table, and may differ in any of these.
+        settled = (self.cache_dir, self.dtype, self.threads, self.window, id(self.embeddings))
+        found = self._repliers.get((name, *settled))
         if found is None:
             from llm_core.engine import open_engine
             from llm_core.loading import resolve
@@ -252,7 +254,8 @@ class LocalChatModel(BaseChatModel):
                 self.dtype or settings.dtype,
                 self.threads or settings.threads,
             )
-            found = self._repliers[name] = Replier(engine, self.embeddings, self.window)
+            found = Replier(engine, self.embeddings, self.window)
+            self._repliers[(name, *settled)] = found
         return found
 
 

@@ -4,10 +4,9 @@ The engine knows neither text nor LangChain. One lock guards the model, taken pe
 pass, so parallel callers take turns and a slow reader of a stream never blocks the others.
 """
 
-import os
 import threading
-from collections.abc import Collection, Generator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from llm_core.weights import load_causal_lm
 
 _CHUNK = 256  # tokens a prefill step takes
 _GRID = 128  # in deterministic mode prefill steps start and end on multiples of this
+_FIXED_THREADS = 1  # in deterministic mode: sums are rounded by how work is split
 _PACK = 512  # tokens of branches scored in one forward pass
 
 
@@ -138,28 +138,14 @@ class Engine:
             for store in self._stores.values():
                 store.clear()
 
-    def claim(self, deterministic: bool) -> AbstractContextManager[None]:
+    @contextmanager
+    def claim(self, deterministic: bool) -> Iterator[None]:
         """Hold the model for one forward pass, with the thread count that the mode asks for."""
-        return _Claim(self._lock, self._threads, deterministic)
-
-
-class _Claim(AbstractContextManager[None]):
-    """The engine's lock, torch's inference mode and thread count, for one forward pass."""
-
-    def __init__(self, lock: threading.Lock, threads: int | None, fixed: bool) -> None:
-        self._lock = lock
-        self._threads = threads or (min(2, os.cpu_count() or 1) if fixed else None)
-        self._inference = torch.inference_mode()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        if self._threads is not None and torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
-        self._inference.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._inference.__exit__(*error)
-        self._lock.release()
+        threads = self._threads or (_FIXED_THREADS if deterministic else None)
+        with self._lock, torch.inference_mode():
+            if threads is not None and torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+            yield
 
 
 class _Run:

@@ -91,17 +91,21 @@ class Replier:
         choice, tools = options.tool_choice, options.tools
         if choice == NONE or not tools:
             return None
-        request = turns[-1].text if turns and turns[-1].role == "user" else ""
+        if choice not in (AUTO, ANY):
+            return next(tool for tool in tools if tool.name == choice)
+        if choice == ANY and len(tools) == 1:
+            return tools[0]
+        if choice == AUTO and not _asks(turns):
+            return None
+        request = next((turn.text for turn in reversed(turns) if turn.role == "user"), "")
         score = partial(self.score, options=options)
         tokenizer = self.engine.tokenizer
-        if choice == AUTO and not (
-            _asks(turns)
-            and wants_call(turns, request, tools, score, self.template, tokenizer, self._embeddings)
+        pick = pick_tool(request, tools, score, tokenizer)
+        if choice == AUTO and not wants_call(
+            turns, request, tools, pick, score, self.template, tokenizer, self._embeddings
         ):
             return None
-        if choice in (AUTO, ANY):
-            return pick_tool(request, tools, score, tokenizer)
-        return next(tool for tool in tools if tool.name == choice)
+        return pick.tool
 
     def _arguments(
         self, turns: Sequence[Turn], tool: ToolSpec, options: CallOptions, usage: Usage

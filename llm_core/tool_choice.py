@@ -3,12 +3,16 @@
 Which: the tool whose description makes the request most likely (the noisy channel). A small
 model judges that far better than it writes the right name.
 
-Whether: under a prompt that offers the tools and allows a plain answer, how likely the reply
-is to begin a call, against a fixed threshold. What a model calls "likely" is not comparable
-with what is right, so the threshold is calibrated, not one half.
+Whether: two signs are standardised and added, and the sum is held against a fixed threshold.
+One is how much more likely that tool makes the request than no tool does; the other, under a
+prompt that offers the tools and allows a plain answer, how likely the reply is to begin a
+call. An embedding model, where there is one, adds a third: how close request and tool are.
+Centres, spreads and thresholds were set on 120 dialogue turns so that nine of ten turns that
+need a call get one; see the numbers beside them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from llm_core.prompt import ChatTemplate, Turn
@@ -16,13 +20,15 @@ from llm_core.tokenizer import TextTokenizer
 from llm_core.toolcalls import ToolSpec, offer_turns
 
 OPENING = '{"'
-# Sum of log-probability of OPENING, in nats.
-CALL_THRESHOLD = -7.0
-# With an embedding model: standardised cosine (request, tool) is added to the standardised
-# log-probability. Centre and spread of each, and the threshold of the sum.
-OPENING_SCALE = (-5.0, 2.5)
-COSINE_SCALE = (0.35, 0.17)
-SUM_THRESHOLD = 0.0
+# (centre, spread) of each sign over turns that do and do not need a call.
+GAIN_SCALE = (6.1, 6.75)  # nats
+OPENING_SCALE = (-6.2, 1.6)  # nats
+COSINE_SCALE = (0.38, 0.30)
+MOST_GAIN = 20.0  # a long request must not outvote everything else
+# Area under the ROC curve, calls against other tools' requests and against chat: 0.89 and
+# 0.84 without embeddings, 0.96 and 0.84 with them.
+THRESHOLD = -0.5
+THRESHOLD_WITH_COSINE = 0.4
 
 
 class Scorer(Protocol):
@@ -41,25 +47,33 @@ class Embedder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Pick:
+    """The best tool, and by how many nats it predicts the request better than no tool."""
+
+    tool: ToolSpec
+    gain: float
+
+
 def pick_tool(
     request: str, tools: Sequence[ToolSpec], score: Scorer, tokenizer: TextTokenizer
-) -> ToolSpec:
+) -> Pick:
     """The tool whose description best predicts the request."""
-    if len(tools) == 1:
-        return tools[0]
     wanted = tokenizer.encode(" " + request.strip(), marks=False)
     sequences = []
-    for tool in tools:
-        context = tokenizer.encode(f"Function: {tool.summary()}\nRequest:", marks=False)
+    for summary in (*(tool.summary() for tool in tools), "none."):
+        context = tokenizer.encode(f"Function: {summary}\nRequest:", marks=False)
         sequences.append((context + wanted, len(wanted)))
-    scores = score(sequences)
-    return tools[scores.index(max(scores))]
+    *scores, without = score(sequences)
+    best = scores.index(max(scores))
+    return Pick(tools[best], scores[best] - without)
 
 
 def wants_call(
     turns: Sequence[Turn],
     request: str,
     tools: Sequence[ToolSpec],
+    pick: Pick,
     score: Scorer,
     template: ChatTemplate,
     tokenizer: TextTokenizer,
@@ -69,11 +83,11 @@ def wants_call(
     opening = tokenizer.encode(OPENING)
     prompt = template.encode(offer_turns(turns, tools))
     likely = score([(prompt + opening, len(opening))])[0]
+    total = _standard(min(pick.gain, MOST_GAIN), GAIN_SCALE) + _standard(likely, OPENING_SCALE)
     if embeddings is None:
-        return likely > CALL_THRESHOLD
+        return total > THRESHOLD
     close = _closeness(request, tools, embeddings)
-    total = _standard(likely, OPENING_SCALE) + _standard(close, COSINE_SCALE)
-    return total > SUM_THRESHOLD
+    return total + _standard(close, COSINE_SCALE) > THRESHOLD_WITH_COSINE
 
 
 def _closeness(request: str, tools: Sequence[ToolSpec], embeddings: Embedder) -> float:

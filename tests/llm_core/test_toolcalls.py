@@ -6,7 +6,7 @@ import torch
 from llm_core.copying import CopyBias
 from llm_core.errors import ModelError
 from llm_core.prompt import ChatTemplate, Turn
-from llm_core.tool_choice import pick_tool, wants_call
+from llm_core.tool_choice import Pick, pick_tool, wants_call
 from llm_core.toolcalls import ToolSpec, call_prefix, call_turns, offer_turns, tool_choice_of
 
 WEATHER = ToolSpec("get_weather", "Get the weather.", {"type": "object", "properties": {}})
@@ -69,10 +69,9 @@ class ScriptedScores:
 
 
 def test_the_tool_that_predicts_the_request_is_picked(tiny):
-    scores = ScriptedScores(tiny.tokenizer, weather=-9.0, math=-3.0)
-    assert pick_tool("sum it", [WEATHER, ADD], scores, tiny.tokenizer) is ADD
+    scores = ScriptedScores(tiny.tokenizer, weather=-9.0, math=-3.0, none=-5.0)
+    assert pick_tool("sum it", [WEATHER, ADD], scores, tiny.tokenizer) == Pick(ADD, 2.0)
     assert all(text.endswith("Request: sum it") for text in scores.seen)
-    assert pick_tool("sum it", [WEATHER], None, tiny.tokenizer) is WEATHER
 
 
 class FakeEmbeddings:
@@ -85,16 +84,24 @@ class FakeEmbeddings:
 
 
 @pytest.mark.parametrize(
-    ("likely", "cosine", "call"),
-    [(-2.0, None, True), (-14.0, None, False), (-5.0, 0.9, True), (-5.0, 0.0, False)],
+    ("gain", "likely", "cosine", "call"),
+    [
+        (12.0, -4.0, None, True),
+        (12.0, -9.5, None, False),
+        (-8.0, -6.0, None, False),
+        (500.0, -20.0, None, False),
+        (8.0, -6.0, 0.9, True),
+        (8.0, -6.0, 0.0, False),
+    ],
 )
-def test_a_call_is_made_when_it_is_likely_enough(tiny, likely, cosine, call):
+def test_a_call_is_made_when_the_signs_together_are_strong(tiny, gain, likely, cosine, call):
     scores = ScriptedScores(tiny.tokenizer, weather=likely)
     embeddings = None if cosine is None else FakeEmbeddings(cosine)
     template = ChatTemplate(tiny.tokenizer)
     turns = [Turn("user", "how is it outside?")]
+    pick = Pick(WEATHER, gain)
     found = wants_call(
-        turns, turns[0].text, [WEATHER], scores, template, tiny.tokenizer, embeddings
+        turns, turns[0].text, [WEATHER], pick, scores, template, tiny.tokenizer, embeddings
     )
     assert found is call
     assert scores.seen[0].endswith('{"')
