@@ -91,12 +91,12 @@ class Console:
             print("\nSources", file=self.out)
         for citation in result.citations:
             print(f"[{citation.id}] {address(citation)}", file=self.out)
-            print(f'    "{_one_line(citation.quote)}"', file=self.out)
+            print(f"    “{_one_line(citation.quote)}”", file=self.out)
         if result.abstained and result.nearest:
             print("\nNearest passages", file=self.out)
             for nearest in result.nearest:
                 print(f"- {address(nearest)} (similarity {nearest.score:.2f})", file=self.out)
-                print(f'    "{_one_line(nearest.quote)}"', file=self.out)
+                print(f"    “{_one_line(nearest.quote)}”", file=self.out)
         if result.stopped and result.answer == NOT_IN_DOCUMENTS:
             self.say(f"stopped: {result.stopped}")
         self.out.flush()

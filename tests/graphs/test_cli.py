@@ -48,7 +48,7 @@ def test_the_answer_is_on_stdout_with_each_cited_passage_and_its_place(run: Run)
     code, out, err = run(ASK)
     assert code == 0
     assert out.startswith("Fact 1 of the goose. [1] Fact 2 of the goose. [2]\n\nSources\n")
-    assert '[2] a.txt, line 2, characters 0-9\n    "The goose"' in out
+    assert "[2] a.txt, line 2, characters 0-9\n    “The goose”" in out
     assert "search   where was the stone ..." in err
     assert "1 passage for who hid the stone" in err
 

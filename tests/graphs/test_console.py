@@ -88,7 +88,7 @@ def test_a_document_cannot_drive_the_terminal() -> None:
     result = ResearchResult(question="q", answer="An \x1b[31manswer", citations=[evil])
     Console(out, StringIO()).answer(result)
     assert "\x1b" not in out.getvalue() and "\x07" not in out.getvalue()
-    assert '"a [2Jquote of ทดสอบ"' in out.getvalue()
+    assert "“a [2Jquote of ทดสอบ”" in out.getvalue()
 
 
 def test_an_error_is_one_line_even_when_quiet() -> None:
