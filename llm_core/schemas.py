@@ -74,12 +74,13 @@ def _limit_integer(node: dict[str, Any], size: int) -> None:
 
 
 def _close(node: dict[str, Any], merged: bool) -> None:
-    required = set(node.get("required", []))
+    required = list(dict.fromkeys(node.get("required", [])))
     properties = node["properties"]
-    node["properties"] = {
-        **{name: properties[name] for name in properties if name in required},
-        **{name: properties[name] for name in properties if name not in required},
-    }
-    composed = merged or {"allOf", "anyOf", "oneOf", "$ref"} & node.keys()
-    if not composed and "patternProperties" not in node:
-        node.setdefault("additionalProperties", False)
+    composed = merged or {"allOf", "anyOf", "oneOf", "$ref", "patternProperties"} & node.keys()
+    closes = not composed and "additionalProperties" not in node
+    first = {name: properties[name] for name in properties if name in required}
+    if closes:
+        # A key that is required but not described may hold anything.
+        first |= {name: {} for name in required if name not in properties}
+        node["additionalProperties"] = False
+    node["properties"] = {**first, **{k: v for k, v in properties.items() if k not in required}}

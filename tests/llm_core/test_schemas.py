@@ -19,6 +19,11 @@ def test_objects_are_closed_and_required_keys_come_first():
     assert "additionalProperties" not in schema
 
 
+def test_a_required_key_without_a_description_may_hold_anything():
+    out = bounded({"properties": {"x": {}}, "required": ["y"]})
+    assert out["properties"] == {"y": {}, "x": {}}
+
+
 def test_what_grows_gets_a_limit_and_what_has_one_keeps_it():
     bounds = Bounds(string=9, items=3, integer=50)
     assert bounded({"type": "string"}, bounds)["maxLength"] == 9

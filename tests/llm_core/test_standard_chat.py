@@ -23,7 +23,7 @@ class Settings:
 
     @property
     def standard_chat_model_params(self) -> dict[str, Any]:
-        return {"temperature": 0.0, "max_tokens": 64, "stop": [], "seed": 1}
+        return {"temperature": 0.0, "max_tokens": 40, "stop": [], "seed": 1}
 
     @property
     def supports_json_mode(self) -> bool:
