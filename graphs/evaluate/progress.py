@@ -57,5 +57,7 @@ class _Lines:
             return
         self._shown[stage] = now
         new = done - before
-        left = f", {(now - begun) / new * (total - done):.0f} s left" if 0 < new < total else ""
+        left = (
+            f", {(now - begun) / new * (total - done):.0f} s left" if new and done < total else ""
+        )
         print(f"{stage} {done}/{total}{left}", file=self._err, flush=True)

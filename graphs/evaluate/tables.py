@@ -77,10 +77,9 @@ def caption(report: Mapping[str, Any]) -> str:
         "their own paragraphs" if settings["corpus"] == "paragraphs" else " ".join(settings["docs"])
     )
     counts = f"{ours['answerable']} answerable, {ours['unanswerable']} unanswerable there"
-    return (
-        f"{ours['questions']} question{'s' * (ours['questions'] != 1)} of {settings['data']} over {over} ({counts}),"
-        f" model {settings['model']}, seed {settings['seed']}"
-    )
+    asked = "1 question" if ours["questions"] == 1 else f"{ours['questions']} questions"
+    model = f"model {settings['model']}, seed {settings['seed']}"
+    return f"{asked} of {settings['data']} over {over} ({counts}), {model}"
 
 
 def command(report: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def _stage(
     tasks = plan.tasks()
     system, manifest = build_system(name, plan, kit, stop.event)
     file = RowFile(plan.folder, name)
-    if not file.begin({**manifest, "program": program_hash()}):
+    if not file.begin({**manifest, "program": program_hash(name)}):
         print(f"{name}: the program or the model changed, so all is asked again", file=err)
     left = [at for at in range(len(tasks)) if at not in file.rows]
     if left:
