@@ -53,6 +53,14 @@ State = Annotated[Path | None, typer.Option("--state", help="SQLite file that ke
 
 def main(argv: Sequence[str] | None = None, *, wire: "Wire | None" = None) -> int:
     """Run the command; returns the exit code. `wire` builds the team, for tests."""
+    try:
+        _app(wire)(args=list(sys.argv[1:] if argv is None else argv), prog_name="deerstalker")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 1
+    return 0
+
+
+def _app(wire: "Wire | None") -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     @app.command(help=HELP)
@@ -88,11 +96,7 @@ def main(argv: Sequence[str] | None = None, *, wire: "Wire | None" = None) -> in
         )
         raise typer.Exit(run_command(given, wire))
 
-    try:
-        app(args=list(sys.argv[1:] if argv is None else argv), prog_name="deerstalker")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 1
-    return 0
+    return app
 
 
 if __name__ == "__main__":

@@ -20,10 +20,14 @@ from graphs.research import build_research_graph
 from graphs.settings import load_settings
 
 if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
     from langgraph.types import Checkpointer
+    from pydantic import SecretStr
 
+    from graphs.models import ModelChoice
     from graphs.nodes import Team
     from graphs.research import ResearchGraph
+    from retrievers.pipeline import Library
 
 _VERSIONED = ("deerstalker", "langgraph", "langchain-core", "torch", "transformers")
 
@@ -107,21 +111,13 @@ def wire_research(
     """
     from agents.prompts import prompt_hash
     from agents.team import ResearchTeam
-    from graphs.models import ModelChoice, build_chat_model
+    from graphs.models import build_chat_model
     from llm_core.embeddings import LocalEmbeddings
     from llm_core.settings import load_settings as load_model_settings
-    from retrievers.pipeline import open_library
 
     settings, places = load_settings(), load_model_settings()
     docs = _existing(options.docs)
-    choice = ModelChoice(
-        name=options.model,
-        base_url=options.base_url,
-        seed=options.seed,
-        deterministic=options.deterministic,
-        cache_dir=places.cache_dir,
-        api_key=settings.openai_api_key,
-    )
+    choice = _model_choice(options, places.cache_dir, settings.openai_api_key)
     model, model_identity = build_chat_model(choice, meter=meter, cancel=cancel)
     embeddings = LocalEmbeddings(
         options.embeddings,
@@ -129,29 +125,49 @@ def wire_research(
         threads=places.threads,
         deterministic=options.deterministic,
     )
-    embeddings_identity = embeddings.model_hash
+    identities = {"model": model_identity, "embeddings": embeddings.model_hash}
     index = options.index if options.index is not None else settings.index_dir(docs)
-    if console is None:
-        library = open_library(index, docs, embeddings)
-    else:
-        with console.indexing() as progress:
-            library = open_library(index, docs, embeddings, progress)
-        if library.report is not None:
-            console.indexed(library.report)
-    team = ResearchTeam(model, library, embeddings)
+    library = _open_library(index, docs, embeddings, console)
     held = library.manifest()
     manifest = {
-        "model": model_identity,
-        "embeddings": embeddings_identity,
-        "index": held["index"],
-        "documents": held["documents"],
-        "passages": held["passages"],
+        **identities,
+        **{name: held[name] for name in ("index", "documents", "passages")},
         "prompts": prompt_hash(),
         "versions": versions(),
         "seed": options.seed,
         "deterministic": options.deterministic,
     }
-    return Wired(team, manifest)
+    return Wired(ResearchTeam(model, library, embeddings), manifest)
+
+
+def _model_choice(
+    options: ResearchOptions, cache_dir: Path, api_key: "SecretStr | None"
+) -> "ModelChoice":
+    from graphs.models import ModelChoice
+
+    return ModelChoice(
+        name=options.model,
+        base_url=options.base_url,
+        seed=options.seed,
+        deterministic=options.deterministic,
+        cache_dir=cache_dir,
+        api_key=api_key,
+    )
+
+
+def _open_library(
+    index: Path, docs: Sequence[Path], embeddings: "Embeddings", console: Console | None
+) -> "Library":
+    """Bring the index up to date, showing it where there is somebody to see it."""
+    from retrievers.pipeline import open_library
+
+    if console is None:
+        return open_library(index, docs, embeddings)
+    with console.indexing() as progress:
+        library = open_library(index, docs, embeddings, progress)
+    if library.report is not None:
+        console.indexed(library.report)
+    return library
 
 
 def open_research_graph(
