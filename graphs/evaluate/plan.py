@@ -57,6 +57,7 @@ class Plan:
             "docs": [path.name for path in self.docs],
             "answers_apply": self.answers_apply,
             "model": self.model,
+            "base_url": self.base_url,
             "embeddings": self.embeddings,
         }
 

@@ -88,6 +88,7 @@ def command(report: Mapping[str, Any]) -> str:
     words = ["python -m graphs.evaluate qa --data", settings["data"]]
     words += [f"--limit {settings['limit']}"] if settings["limit"] else []
     words += [f"--seed {settings['seed']}", f"--model {settings['model']}"]
+    words += [f"--base-url {settings['base_url']}"] if settings["base_url"] else []
     words += [f"--docs {name}" for name in settings["docs"]]
     words += ["--answers-apply"] if settings["docs"] and settings["answers_apply"] else []
     words += ["--baseline"] if report.get("baseline") else []

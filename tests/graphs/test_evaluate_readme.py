@@ -41,6 +41,7 @@ def results(tmp_path: Path) -> Path:
             "docs": [],
             "answers_apply": True,
             "model": "smollm2-135m",
+            "base_url": None,
         },
     }
     file = tmp_path / "results.json"
