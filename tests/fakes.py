@@ -5,11 +5,19 @@ import math
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from numpy.typing import NDArray
+from pydantic import Field
 
 from agents.errors import QuestionError
 from agents.notes import (
@@ -179,3 +187,68 @@ class HashEmbeddings(Embeddings):
             total[digest[1] % self.dimension] += 0.5 if digest[2] % 2 else -0.5
         length = math.sqrt(sum(value * value for value in total)) or 1.0
         return [value / length for value in total]
+
+
+class WordEmbeddings(Embeddings):
+    """Each word has an axis of its own, so that cosines can be worked out by hand.
+
+    A text's vector is the unit mean of its words'; `tokens_and_vectors` gives each word's, as
+    `llm_core.LocalEmbeddings` does.
+    """
+
+    def __init__(self, dimension: int = 256) -> None:
+        self.dimension = dimension
+        self.model_hash = "words-1"
+        self.axes: dict[str, int] = {}
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        mean = self.tokens_and_vectors(text)[1].sum(axis=0)
+        return [float(value) for value in mean / max(float(np.linalg.norm(mean)), 1e-9)]
+
+    def tokens_and_vectors(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found = list(re.finditer(r"\w+", text))
+        vectors = np.zeros((len(found), self.dimension), dtype=np.float32)
+        for row, match in enumerate(found):
+            vectors[row, self.axes.setdefault(match[0].lower(), len(self.axes))] = 1.0
+        spans = np.asarray([match.span() for match in found], dtype=np.int64).reshape(-1, 2)
+        return spans, vectors
+
+
+class ScriptedChat(BaseChatModel):
+    """Gives `replies` in turn, and notes the messages it was asked with; tools can be bound."""
+
+    replies: list[AIMessage] = Field(default_factory=list)
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        return self
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        self.asked.append(messages)
+        return ChatResult(generations=[ChatGeneration(message=self.replies.pop(0))])
+
+
+class ScoringChat(ScriptedChat):
+    """Also tells how likely a reply is: `log_probability(prompt, reply)`; a word is a token."""
+
+    log_probability: Callable[[str, str], float]
+
+    def score(self, prompt: Any, continuations: Sequence[str], **kwargs: Any) -> list[float]:
+        text = "\n".join(str(message.content) for message in prompt)
+        return [self.log_probability(text, reply) for reply in continuations]
+
+    def get_num_tokens(self, text: str) -> int:
+        return len(text.split())
