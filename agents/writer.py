@@ -1,8 +1,11 @@
 """Writer: answer from evidence sentences that code chose; the model composes, or they are quoted.
 
 The model may cite only the numbers of the texts it is shown: the reply's schema holds no others.
+A composed sentence takes a quotation's place only where it keeps whatever in the quotation could
+be the answer, so that an answer is never worse than its quoted evidence.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,15 +14,21 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from agents.capabilities import ExtractsSpans
+from agents.capabilities import ScoresReplies
 from agents.gatherer import PART
 from agents.notes import Draft, DraftSentence, EvidenceRef
 from agents.profile import Profile
-from agents.prompts import SHORT, SHORT_SYSTEM, WRITE, WRITE_SYSTEM
+from agents.prompts import SHORT, SHORT_REPLY, WRITE, WRITE_SYSTEM
 from agents.question import Question
+from agents.spans import candidates
+from retrievers.analysis import tokenize
 
 MAX_SENTENCE_CHARACTERS: Final = 240
 MAX_IDS: Final = 2
+MIN_WORDS: Final = 4  # fewer are a fragment, not a sentence
+KEPT_TERMS: Final = 0.75  # of what the quotation adds to the question
+TYPE_BONUS: Final = 1.0  # log probability for a span of the type asked for
+_EXACT: Final = re.compile(r"\d+(?:[.,]\d+)*|(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]+")
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,17 @@ class Writer:
         self, question: Question, evidence: Sequence[EvidenceRef], texts: Mapping[int, str]
     ) -> Draft:
         """A draft over `evidence`, whose sentences' texts are in `texts` by number from 1."""
-        chosen = self.choose(evidence)
+        flat = {number: _flat(text) for number, text in texts.items()}
+        chosen = [number for number in self.choose(evidence) if number in flat]
         if not chosen:
             return Draft()
-        quotes = [DraftSentence(text=_flat(texts[n]), evidence=[n]) for n in chosen]
-        short = self.short_answer(question, [_flat(texts[n]) for n in chosen])
-        return Draft(sentences=quotes, short_answer=short)
+        sentences = [DraftSentence(text=flat[n], evidence=[n]) for n in chosen]
+        composed = self.compose(question, chosen, flat) if self._may_compose(question) else None
+        if composed is not None and keeps_answer(composed, flat, question):
+            rest = [s for s in sentences if s.evidence[0] not in composed.evidence]
+            sentences = [composed, *rest]
+        short = self.short_answer(question, [flat[n] for n in chosen])
+        return Draft(sentences=sentences, short_answer=short)
 
     def choose(self, evidence: Sequence[EvidenceRef]) -> list[int]:
         """Numbers (from 1) of the evidence to answer with, best first."""
@@ -69,15 +83,21 @@ class Writer:
             return 1
         return 2 if sum(beliefs[:2]) >= self._choice.unsure else 3
 
+    def _may_compose(self, question: Question) -> bool:
+        return self._profile.composes and self._profile.speaks(question.language)
+
     def short_answer(self, question: Question, texts: Sequence[str]) -> str:
-        """The words of the evidence that answer most briefly."""
-        if question.language == "en" and isinstance(self._model, ExtractsSpans):
-            asked = SHORT.format(text=" ".join(texts), question=question.text)
-            found = self._model.extract(
-                [SystemMessage(SHORT_SYSTEM), HumanMessage(asked)], " ".join(texts)
-            )
-            return found.strip(" ,;:.")
-        return texts[0]
+        """The words of the first text that the model finds the likeliest brief answer."""
+        spans = candidates(texts[0], question)
+        if not spans:
+            return texts[0]
+        prior = [_TYPE_VALUE[question.holds_type(span)] for span in spans]
+        model: Any = self._model
+        if isinstance(model, ScoresReplies) and self._profile.speaks(question.language):
+            asked = [HumanMessage(SHORT.format(text=texts[0], question=question.text))]
+            scores = model.score(asked, [SHORT_REPLY.format(answer=span) for span in spans])
+            prior = [score + bonus for score, bonus in zip(scores, prior, strict=True)]
+        return spans[max(range(len(spans)), key=lambda at: prior[at])]
 
     def compose(
         self, question: Question, numbers: Sequence[int], texts: Mapping[int, str]
@@ -86,19 +106,43 @@ class Writer:
         shown = list(numbers)[: self._profile.evidence_shown]
         schema = _reply_schema(shown)
         asked = WRITE.format(
-            texts="\n".join(f"[{n}] {_flat(texts[n])}" for n in shown), question=question.text
+            texts="\n".join(f"[{n}] {texts[n]}" for n in shown), question=question.text
         )
         messages: list[BaseMessage] = [SystemMessage(WRITE_SYSTEM), HumanMessage(asked)]
         try:
             reply: Any = self._model.with_structured_output(schema).invoke(messages)
         except (OutputParserException, NotImplementedError):
             return None  # the evidence is quoted instead
-        if not isinstance(reply, dict) or not str(reply.get("sentence") or "").strip():
+        if not isinstance(reply, dict):
             return None
+        sentence = _flat(str(reply.get("full_sentence") or ""))
         cited = [n for n in dict.fromkeys(reply.get("texts") or []) if n in shown][:MAX_IDS]
-        if not cited:
+        if len(sentence.split()) < MIN_WORDS or not cited:
             return None
-        return DraftSentence(text=_flat(str(reply["sentence"])), evidence=cited, composed=True)
+        return DraftSentence(text=sentence, evidence=cited, composed=True)
+
+
+_TYPE_VALUE: Final = {True: TYPE_BONUS, False: -TYPE_BONUS, None: 0.0}
+
+
+def keeps_answer(sentence: DraftSentence, texts: Mapping[int, str], question: Question) -> bool:
+    """Whether a composed sentence keeps what could be the answer in the texts it would replace.
+
+    That is: every name and number the question does not hold, most of the other words, something
+    of the type asked for; and it is shorter than what it replaces.
+    """
+    given = " ".join(texts[n] for n in sentence.evidence)
+    if sentence.text in given or len(sentence.text) >= len(given):
+        return False  # a quotation, or longer than one
+    said = sentence.text.lower()
+    exact = [item for item in _EXACT.findall(given) if item.lower() not in question.words]
+    added = set(tokenize(given)) - set(question.terms)
+    kept = len(added & set(tokenize(sentence.text)))
+    return (
+        all(item.lower() in said for item in exact)
+        and kept >= KEPT_TERMS * len(added)
+        and question.holds_type(sentence.text) is not False
+    )
 
 
 def _reply_schema(numbers: Sequence[int]) -> dict[str, Any]:
@@ -106,7 +150,11 @@ def _reply_schema(numbers: Sequence[int]) -> dict[str, Any]:
         "title": "Answer",
         "type": "object",
         "properties": {
-            "sentence": {"type": "string", "maxLength": MAX_SENTENCE_CHARACTERS},
+            "full_sentence": {
+                "type": "string",
+                "minLength": 20,
+                "maxLength": MAX_SENTENCE_CHARACTERS,
+            },
             "texts": {
                 "type": "array",
                 "items": {"type": "integer", "enum": list(numbers)},
@@ -114,7 +162,7 @@ def _reply_schema(numbers: Sequence[int]) -> dict[str, Any]:
                 "maxItems": MAX_IDS,
             },
         },
-        "required": ["sentence", "texts"],
+        "required": ["full_sentence", "texts"],
         "additionalProperties": False,
     }
 
