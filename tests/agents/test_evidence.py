@@ -36,7 +36,7 @@ def first_passage() -> Document:
 
 
 def feature(scored: Scored, name: str) -> list[float]:
-    return scored.rows[:, FEATURES.index(name)].tolist()
+    return [float(value) for value in scored.rows[:, FEATURES.index(name)]]
 
 
 def test_every_sentence_of_every_passage_has_a_row() -> None:

@@ -121,5 +121,6 @@ def test_equally_near_passages_have_a_fixed_order() -> None:
 
 def test_no_searches_find_nothing() -> None:
     gathered = Gatherer(0.5).gather([])
-    assert not gathered.enough and gathered.missing == gathered.evidence == gathered.nearest == []
+    assert not gathered.enough and gathered.missing == []
+    assert gathered.evidence == [] and gathered.nearest == []
     assert gathered.answerable == 0.0

@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from agents.token_vectors import TokenEncoder, TokenVectors, max_similarity, mean_vector
+from agents.token_vectors import Floats, TokenEncoder, TokenVectors, max_similarity, mean_vector
 from tests.fakes import HashEmbeddings, WordEmbeddings
 
 
-def floats(*rows: list[float]) -> np.ndarray:
+def floats(*rows: list[float]) -> Floats:
     return np.asarray(rows, dtype=np.float32)
 
 
@@ -17,18 +17,18 @@ def test_late_interaction_is_the_weighted_mean_of_each_word_s_best_cosine() -> N
     asked = floats([1, 0], [0, 1])
     given = floats([1, 0], [0.6, 0.8])
     # best cosines 1 and 0.8, weighted 1 and 3: (1 * 1 + 3 * 0.8) / 4
-    assert max_similarity(asked, np.float32([1, 3]), given) == pytest.approx(0.85)
+    assert max_similarity(asked, np.asarray([1, 3], np.float32), given) == pytest.approx(0.85)
 
 
 def test_late_interaction_is_not_symmetric() -> None:
     one, two = floats([1, 0]), floats([1, 0], [0, 1])
-    assert max_similarity(one, np.float32([1]), two) == pytest.approx(1.0)
-    assert max_similarity(two, np.float32([1, 1]), one) == pytest.approx(0.5)
+    assert max_similarity(one, np.asarray([1], np.float32), two) == pytest.approx(1.0)
+    assert max_similarity(two, np.asarray([1, 1], np.float32), one) == pytest.approx(0.5)
 
 
 def test_late_interaction_with_nothing_is_nothing() -> None:
     some, none = floats([1, 0]), np.zeros((0, 2), np.float32)
-    assert max_similarity(some, np.float32([1]), none) == 0.0
+    assert max_similarity(some, np.asarray([1], np.float32), none) == 0.0
     assert max_similarity(none, np.zeros(0, np.float32), some) == 0.0
 
 
