@@ -31,7 +31,7 @@ _NEGATION: Final = re.compile(
 class Limits:
     """The least a composed sentence must reach in each check."""
 
-    words: float = 0.8  # share of its terms held by the evidence or the question
+    words: float = 0.9  # share of its terms held by the evidence or the question
     meaning: float = 0.45  # cosine of mean token vectors
     likelihood: float = 0.1  # gain in natural log probability a token
 

@@ -26,6 +26,7 @@ from retrievers.analysis import tokenize
 MAX_SENTENCE_CHARACTERS: Final = 240
 MAX_IDS: Final = 2
 MIN_WORDS: Final = 4  # fewer are a fragment, not a sentence
+MAX_WORDS: Final = 40  # of evidence to compose from; longer texts are quoted
 KEPT_TERMS: Final = 0.75  # of what the quotation adds to the question
 TYPE_BONUS: Final = 1.0  # log probability for a span of the type asked for
 _EXACT: Final = re.compile(r"\d+(?:[.,]\d+)*|(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]+")
@@ -59,7 +60,8 @@ class Writer:
         if not chosen:
             return Draft()
         sentences = [DraftSentence(text=flat[n], evidence=[n]) for n in chosen]
-        composed = self.compose(question, chosen, flat) if self._may_compose(question) else None
+        worth = self._worth_composing(question, [flat[n] for n in chosen])
+        composed = self.compose(question, chosen, flat) if worth else None
         if composed is not None and keeps_answer(composed, flat, question):
             rest = [s for s in sentences if s.evidence[0] not in composed.evidence]
             sentences = [composed, *rest]
@@ -83,8 +85,12 @@ class Writer:
             return 1
         return 2 if sum(beliefs[:2]) >= self._choice.unsure else 3
 
-    def _may_compose(self, question: Question) -> bool:
-        return self._profile.composes and self._profile.speaks(question.language)
+    def _worth_composing(self, question: Question, quotes: Sequence[str]) -> bool:
+        """Whether a sentence of the model's own could stand: a small model does one short text."""
+        if not self._profile.composes or not self._profile.speaks(question.language):
+            return False
+        shown = quotes[: self._profile.evidence_shown]
+        return len(quotes) <= len(shown) and sum(len(q.split()) for q in shown) <= MAX_WORDS
 
     def short_answer(self, question: Question, texts: Sequence[str]) -> str:
         """The words of the first text that the model finds the likeliest brief answer."""
@@ -104,7 +110,7 @@ class Writer:
     ) -> DraftSentence | None:
         """One sentence of the model's own over the numbered texts; None where it gave none."""
         shown = list(numbers)[: self._profile.evidence_shown]
-        schema = _reply_schema(shown)
+        schema = _reply_schema(shown, sum(len(texts[n]) for n in shown))
         asked = WRITE.format(
             texts="\n".join(f"[{n}] {texts[n]}" for n in shown), question=question.text
         )
@@ -145,7 +151,8 @@ def keeps_answer(sentence: DraftSentence, texts: Mapping[int, str], question: Qu
     )
 
 
-def _reply_schema(numbers: Sequence[int]) -> dict[str, Any]:
+def _reply_schema(numbers: Sequence[int], given: int) -> dict[str, Any]:
+    """The reply's form; a sentence longer than the `given` characters would not be used."""
     return {
         "title": "Answer",
         "type": "object",
@@ -153,7 +160,7 @@ def _reply_schema(numbers: Sequence[int]) -> dict[str, Any]:
             "full_sentence": {
                 "type": "string",
                 "minLength": 20,
-                "maxLength": MAX_SENTENCE_CHARACTERS,
+                "maxLength": max(21, min(MAX_SENTENCE_CHARACTERS, given)),
             },
             "texts": {
                 "type": "array",
