@@ -107,6 +107,14 @@ def test_equals_keep_the_order_of_the_search(monkeypatch: pytest.MonkeyPatch) ->
     assert [ref.score for ref in found] == pytest.approx([1 / 3] * 3)
 
 
+def test_many_equals_keep_their_order_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(f"Goose number {n} swam." for n in range(60))
+    passages = passages_of(loaded("a.txt", text), target=5000)
+    found = ranked(monkeypatch, Weights({}, {}, 0.0), passages, keep=60).evidence
+    assert len(found) == 60
+    assert [ref.start for ref in found] == sorted(ref.start for ref in found)
+
+
 def test_only_the_best_are_kept_and_belief_counts_all(monkeypatch: pytest.MonkeyPatch) -> None:
     passages = passages_of(loaded("a.txt", STONE))
     found = ranked(monkeypatch, Weights({}, {}, 0.0), passages, keep=2).evidence

@@ -137,6 +137,14 @@ def test_a_sentence_drawing_on_one_passage_twice_cites_it_once() -> None:
     assert result.citations[0].quote == f"{ALPHA}\n{BETA}"
 
 
+def test_a_sentence_shows_two_ids_at_most() -> None:
+    passages = passages_of(*(loaded(f"{n}.txt", f"Goose {n} flew away.") for n in range(3)))
+    evidence = [evidence_at(passage, passage.page_content) for passage in passages]
+    result = report(passages, evidence, [3, 1, 2])
+    assert result.answer == "Sentence 0. [1][2]"
+    assert [c.quote for c in result.citations[:2]] == ["Goose 2 flew away.", "Goose 0 flew away."]
+
+
 def test_the_sentence_two_passages_share_joins_the_citation_that_is_there() -> None:
     first, second = overlapping()
     evidence = [evidence_at(second, DELTA), evidence_at(first, GAMMA)]

@@ -113,6 +113,22 @@ def test_quotations_verify_and_are_cited_where_they_stand(team: ResearchTeam) ->
     assert result.nearest == []
 
 
+def test_evidence_in_a_later_passage_is_read_and_cited_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.ranking.weights_for", lambda _language: BY_WORDS)
+    text = "\n".join([*(f"Goose number {n} swam in the long lake." for n in range(20)), HID])
+    passages = passages_of(loaded("long.txt", text), target=200)
+    assert passages[-1].metadata["start"] > 200
+    team = ResearchTeam(ScriptedChat(), library_of(passages), HashEmbeddings(), threshold=0.5)
+    gathered = found(team, ASK)
+    checked = verified(team, gathered.evidence, quoting(1))
+    assert checked.sound
+    (citation,) = team.finish(ASK, checked, gathered.evidence, []).citations
+    assert citation.quote == HID and citation.line == 21
+    assert (citation.start, citation.end) == (len(text) - len(HID), len(text))
+
+
 def test_what_the_evidence_does_not_say_fails(team: ResearchTeam) -> None:
     evidence = found(team, ASK).evidence
     said = quoting(1, text="It was Horner who hid the blue stone in a goose.", composed=True)

@@ -148,7 +148,7 @@ def test_line_breaks_do_not_undo_a_quotation(sentence: str, text: str) -> None:
 
 
 def test_curly_quotes_in_both_are_a_quotation() -> None:
-    text = "“It’s a goose,” said Ryder, “and I can’t find it.”"
+    text = "“It’s a goose,” said Ryder, “and it’s mine.”"
     assert check("“It’s a goose,” said Ryder,", text) == {"quoted": 1.0, "supported": 1.0}
 
 
