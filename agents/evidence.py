@@ -101,7 +101,7 @@ class EvidenceFeatures:
 def _question_weights(text: str, asked: TokenVectors) -> NDArray[np.float32]:
     """Weight of each question token: function words and punctuation count little, (Q,)."""
     pieces = [text[a:b].lower() for a, b in asked.spans]
-    light = [piece in STOP_WORDS or not piece.isalnum() for piece in pieces]
+    light = [piece in STOP_WORDS or not any(map(str.isalnum, piece)) for piece in pieces]
     if all(light):
         return np.ones(len(pieces), dtype=np.float32)
     return np.where(light, _FUNCTION_WORD_WEIGHT, 1.0).astype(np.float32)

@@ -5,6 +5,7 @@ from typing import Final
 
 from agents.notes import EvidenceRef, Gathered, PassageRef, SearchNote
 from agents.planner import bare_words
+from agents.ranking import place
 
 # Probability of being answerable from which the team answers; chosen on development questions so
 # that about one answerable question in twelve is refused (`python -m graphs.evaluate qa`).
@@ -42,11 +43,6 @@ class Gatherer:
         )
 
 
-def place(evidence: EvidenceRef) -> tuple[str, int, int]:
-    """Where evidence stands: document and page, start, end; overlapping passages share it."""
-    return evidence.passage_id.rsplit(":", 1)[0], evidence.start, evidence.end
-
-
 def _merge(notes: Sequence[SearchNote]) -> list[EvidenceRef]:
     """Evidence of the notes in turn, best first, no sentence twice."""
     merged: dict[tuple[str, int, int], EvidenceRef] = {}
@@ -61,6 +57,9 @@ def _merge(notes: Sequence[SearchNote]) -> list[EvidenceRef]:
 
 
 def _nearest(notes: Sequence[SearchNote]) -> list[PassageRef]:
-    passages = {ref.id: ref for note in notes for ref in reversed(note.passages)}
+    passages: dict[str, PassageRef] = {}
+    for ref in (ref for note in notes for ref in note.passages):
+        if ref.id not in passages or ref.score > passages[ref.id].score:
+            passages[ref.id] = ref
     ranked = sorted(passages.values(), key=lambda ref: (-ref.score, ref.id))
     return ranked[:NEAREST]

@@ -13,8 +13,10 @@ MAX_WORDS: Final = 300
 MAX_CHARACTERS: Final = 4000
 _SMALL_TALK: Final = re.compile(
     r"(?:hi|hello|hey|thanks|thank you|good (?:morning|evening|afternoon|day)|bye|goodbye|ok|okay"
-    r"|how are you|who are you|what are you|what can you do|help|สวัสดี\w*|ขอบคุณ\w*)"
-    r"(?:\s+(?:there|you|all|very much|deerstalker|today|ครับ|ค่ะ|คะ))*[\s!?.,]*",
+    r"|how are you|who are you|what are you|what can you do|help|สวัสดี|ขอบคุณ)"
+    r"(?:[\s,!.]*(?:there|you|all|very much|a lot|so much|deerstalker|today|how are you"
+    r"|ครับ|ค่ะ|คะ|มาก))*"
+    r"[\s!?.,]*",
     re.IGNORECASE,
 )
 

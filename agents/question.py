@@ -22,7 +22,7 @@ _TYPES: Final[tuple[tuple[AnswerType, str], ...]] = (
         r"\bwhen\b|\b(?:what|which) (?:year|date|day|month|decade|century|time|season)\b"
         r"|เมื่อไ|เมื่อใด|ปีใด|ปีไหน|วันที่|พ\.ศ\.",
     ),
-    ("person", r"\bwho(?:m|se)?\b|ใคร|ผู้ใด"),
+    ("person", r"\bwho(?:m|se)?\b|\bwhat (?:is|was|are|were) the [\w ]*?names?\b|ใคร|ผู้ใด"),
     (
         "place",
         r"\bwhere\b|\b(?:what|which) (?:city|country|state|place|town|location|street|continent"
@@ -34,7 +34,8 @@ _NUMBERS: Final = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fifteen twenty thirty "
     "forty fifty sixty hundred thousand million billion dozen first second third half twice"
 )
-_NUMBER_WORDS: Final = frozenset(_NUMBERS.split())
+_THAI_NUMBERS: Final = "หนึ่ง สอง สาม สี่ ห้า หก เจ็ด แปด เก้า สิบ ร้อย พัน หมื่น แสน ล้าน"
+NUMBER_WORDS: Final = frozenset(_NUMBERS.split())
 _TIME: Final = re.compile(
     r"\b(?:january|february|march|april|may|june|july|august|september|october|november|december"
     r"|century|1\d{3}s?|20\d{2}|monday|tuesday|wednesday|thursday|friday|saturday|sunday|morning"
@@ -45,7 +46,8 @@ _REASON: Final = re.compile(
     r"\b(?:because|since|due to|in order|so that|as a result|caus\w+|reasons?|therefore|thus)\b"
     r"|เพราะ|เนื่องจาก"
 )
-_WORD: Final = re.compile(r"\w+")
+_WORD: Final = re.compile(r"[\w\u0e31-\u0e4e]+")  # Thai vowel signs are no \w, but in words
+_ASKING: Final = re.compile(r"\b(?:what|which|how)\b")  # of no type where none of _TYPES holds
 _NAME: Final = re.compile(r"\b[A-Z][a-zà-ÿ]+")
 
 
@@ -74,17 +76,21 @@ class Question:
     def answer_type(self) -> AnswerType:
         """What kind of thing would answer it."""
         lowered = self.text.lower()
-        for kind, pattern in _TYPES:
-            if re.search(pattern, lowered):
-                return kind
-        return "other"
+        found = [(m.start(), kind) for kind, p in _TYPES if (m := re.search(p, lowered))]
+        if not found:
+            return "other"
+        start, kind = min(found, key=lambda pair: pair[0])
+        asking = _ASKING.search(lowered)
+        return "other" if asking is not None and asking.start() < start else kind
 
     def holds_type(self, sentence: str) -> bool | None:
         """Whether `sentence` brings something new of the type asked for; None: cannot be told."""
         lowered = sentence.lower()
         match self.answer_type:
             case "number":
-                return any(w[0].isdigit() or w in _NUMBER_WORDS for w in self._new(lowered))
+                if self.language == "th" and any(w in lowered for w in _THAI_NUMBERS.split()):
+                    return True
+                return any(w[0].isdigit() or w in NUMBER_WORDS for w in self._new(lowered))
             case "time":
                 return any(m not in self.words for m in _TIME.findall(lowered))
             case "person" | "place":

@@ -80,6 +80,11 @@ def answerability_facts(scored: Scored, scores: Vector) -> dict[str, float]:
     return {name: facts[name] for name in ANSWERABLE}
 
 
+def place(evidence: EvidenceRef) -> tuple[str, int, int]:
+    """Where evidence stands: document and page, start, end; overlapping passages share it."""
+    return evidence.passage_id.rsplit(":", 1)[0], evidence.start, evidence.end
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Evidence, best first, and the probability that it answers the question."""
@@ -102,11 +107,14 @@ class EvidenceRanker:
             return Ranked([], 0.0)
         weights = weights_for(question.language)
         scores = weights.scores(scored.rows)
-        belief = np.exp(scores - scores.max())
-        belief /= belief.sum()
+        refs: dict[tuple[str, int, int], EvidenceRef] = {}  # overlapping passages share sentences
+        for at in np.argsort(-scores, kind="stable").tolist():
+            ref = self._ref(scored, at, float(np.exp(scores[at] - scores.max())), passages)
+            refs.setdefault(place(ref), ref)
+        total = sum(ref.score for ref in refs.values())
         evidence = [
-            self._ref(scored, at, float(belief[at]), passages)
-            for at in np.argsort(-scores, kind="stable")[: self._keep].tolist()
+            ref.model_copy(update={"score": ref.score / total})
+            for ref in list(refs.values())[: self._keep]
         ]
         return Ranked(evidence, weights.probability(answerability_facts(scored, scores)))
 

@@ -37,11 +37,17 @@ class Reporter:
         """The answer with its numbered citations; the citations are numbered as they appear."""
         sentences = verified.draft.sentences
         spans = self._spans(sentences, evidence)
-        ids = {n: at for at, span in enumerate(spans, 1) for n in span.evidence}
+        ids: dict[int, list[int]] = {}
+        for at, span in enumerate(spans, 1):
+            for number in span.evidence:
+                ids.setdefault(number, []).append(at)
         parts: list[str] = []
         support: list[SentenceSupport] = []
         for sentence, verdict in zip(sentences, verified.verdicts, strict=True):
-            cited = list(dict.fromkeys(ids[n] for n in sentence.evidence))[:MAX_IDS]
+            found = dict.fromkeys(at for n in sentence.evidence for at in ids.get(n, ()))
+            cited = list(found)[:MAX_IDS]
+            if not cited:
+                continue  # nothing is said without its evidence
             parts.append(sentence.text + " " + "".join(f"[{id_}]" for id_ in cited))
             support.append(
                 SentenceSupport(
@@ -52,6 +58,8 @@ class Reporter:
                     checks=verdict.checks,
                 )
             )
+        if not parts:
+            return self.refuse(question, [])
         return ResearchResult(
             question=question,
             answer=" ".join(parts),
@@ -79,32 +87,51 @@ class Reporter:
     def _spans(
         self, sentences: Sequence[DraftSentence], evidence: Sequence[EvidenceRef]
     ) -> list[_Span]:
-        """One span a passage, in order of first use; overlapping spans of a page are one."""
-        numbers = list(dict.fromkeys(n for s in sentences for n in s.evidence))
+        """One span a passage, in order of first use; spans of one page never overlap."""
+        numbers = list(dict.fromkeys(n for s in sentences for n in s.evidence[:MAX_IDS]))
         wanted = [evidence[n - 1].passage_id for n in numbers]
         passages = {d.id: d for d in self._library.get(list(dict.fromkeys(wanted)))}
         spans: list[_Span] = []
         for number in numbers:
             ref = evidence[number - 1]
-            passage = passages[ref.passage_id]
-            for span in spans:
-                if _joins(span, passage, ref):
-                    span.start, span.end = min(span.start, ref.start), max(span.end, ref.end)
-                    span.evidence.add(number)
-                    break
+            passage = passages.get(ref.passage_id)
+            if passage is None:
+                continue  # its document has left the library since
+            joined = next((span for span in spans if _joins(span, passage, ref)), None)
+            if joined is None:
+                spans.append(_beside(spans, passage, ref, number))
             else:
-                spans.append(_Span(passage, ref.start, ref.end, {number}))
+                joined.start, joined.end = min(joined.start, ref.start), max(joined.end, ref.end)
+                joined.evidence.add(number)
         return spans
+
+
+def _same_page(one: Document, other: Document) -> bool:
+    keys = ("doc_hash", "page")
+    return [one.metadata.get(k) for k in keys] == [other.metadata.get(k) for k in keys]
+
+
+def _beside(spans: Sequence[_Span], passage: Document, ref: EvidenceRef, number: int) -> _Span:
+    """A new span for `ref`, without the words that spans of the same page quote already.
+
+    Where such a span takes some of its words, the evidence is that span's too: both are cited.
+    """
+    start, end = ref.start, ref.end
+    for span in spans:
+        if _same_page(span.passage, passage) and span.start < end and start < span.end:
+            span.evidence.add(number)
+            if span.start <= start:
+                start = min(span.end, end - 1)
+            else:
+                end = span.start
+    return _Span(passage, start, end, {number})
 
 
 def _joins(span: _Span, passage: Document, ref: EvidenceRef) -> bool:
     """Whether a citation of `span` can serve `ref`: its words lie in the span's passage."""
     held = span.passage.metadata
-    same_page = (held.get("doc_hash"), held.get("page")) == (
-        passage.metadata.get("doc_hash"),
-        passage.metadata.get("page"),
-    )
-    return same_page and held["start"] <= ref.start and ref.end <= held["end"]
+    within = bool(held["start"] <= ref.start and ref.end <= held["end"])
+    return within and _same_page(span.passage, passage)
 
 
 def _citation(span: _Span, id_: int) -> Citation:

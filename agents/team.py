@@ -86,15 +86,14 @@ class ResearchTeam:
         """Replace each failing sentence by the evidence it cites, or drop it."""
         texts = self._texts(evidence)
         kept: list[DraftSentence] = []
-        quoted: set[int] = {
-            s.evidence[0] for s in verified.draft.sentences if not s.composed and s.evidence
-        }
-        for sentence, verdict in zip(verified.draft.sentences, verified.verdicts, strict=True):
+        pairs = list(zip(verified.draft.sentences, verified.verdicts, strict=True))
+        quoted = {n for s, v in pairs if v.supported and not s.composed for n in s.evidence}
+        for sentence, verdict in pairs:
             if verdict.supported:
                 kept.append(sentence)
                 continue
             for number in sentence.evidence:
-                if number in texts and (not sentence.composed or number not in quoted):
+                if number in texts and number not in quoted:
                     quoted.add(number)
                     text = " ".join(texts[number].split())
                     kept.append(DraftSentence(text=text, evidence=[number]))

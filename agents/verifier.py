@@ -1,8 +1,10 @@
 """Verifier: does a sentence say what its evidence says? Words, numbers, meaning, likelihood.
 
-A quotation stands by being there. A composed sentence stands when its numbers, names and
-negation are the evidence's, nearly all its words come from the evidence or the question, it lies
-near the evidence in meaning, and the model finds it likelier with the evidence than without.
+A quotation stands by being there. A composed sentence stands when its numbers and names are the
+evidence's, the names in the same order, nothing is denied in either, nearly all its words come
+from the evidence or the question, it lies near the evidence in meaning, and the model finds it
+likelier with the evidence than without. The last two catch little at 135M parameters; the exact
+checks carry the weight.
 """
 
 import re
@@ -16,14 +18,16 @@ from langchain_core.messages import HumanMessage
 from agents.capabilities import ScoresReplies
 from agents.notes import Verdict
 from agents.prompts import CLAIM, CLAIM_WITHOUT_TEXT
-from agents.question import Question
+from agents.question import NUMBER_WORDS, Question
 from agents.token_vectors import TokenEncoder, mean_vector
-from retrievers.analysis import tokenize
+from retrievers.analysis import STOP_WORDS, tokenize
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
-_NAME: Final = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]+")
+_WORD: Final = re.compile(r"[\w'’-]+")
 _NEGATION: Final = re.compile(
-    r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not|no|never|none|nobody|nothing|neither|nor|without|cannot|hardly|barely|scarcely)\b"
+    r"|n['’]t\b|ไม่|มิได้|ไร้|ปราศจาก",
+    re.IGNORECASE,
 )
 
 
@@ -48,19 +52,20 @@ class Verifier:
 
     def check(self, sentence: str, evidence: Sequence[str], question: Question) -> Verdict:
         """Judge one sentence against the evidence sentences it cites."""
-        if any(same_words(sentence, text) for text in evidence):
+        if any(same_words(sentence, t) and _denies(sentence) == _denies(t) for t in evidence):
             return Verdict(supported=True, score=1.0, checks={"quoted": 1.0})
         given = " ".join(" ".join(text.split()) for text in evidence)
-        if not given:
+        if not given.strip():
             return Verdict(supported=False, score=0.0, checks={"evidence": 0.0})
         checks = {
             "words": _words_held(sentence, given, question),
-            "numbers": _held(_NUMBER, sentence, f"{given} {question.text}"),
-            "names": _held(_NAME, sentence, f"{given} {question.text}"),
-            "negation": float(bool(_NEGATION.search(sentence)) == bool(_NEGATION.search(given))),
+            "numbers": float(_numbers(sentence) <= _numbers(given)),
+            "names": float(_names(sentence) <= _plain_words(given)),
+            "order": float(_same_order(sentence, given)),
+            "negation": float(not _denies(sentence) and not _denies(given)),
             "meaning": self._meaning(sentence, given),
         }
-        exact = min(checks["numbers"], checks["names"], checks["negation"]) == 1.0
+        exact = all(checks[name] == 1.0 for name in ("numbers", "names", "order", "negation"))
         supported = (
             exact
             and checks["words"] >= self._limits.words
@@ -89,8 +94,10 @@ class Verifier:
 
 
 def same_words(sentence: str, text: str) -> bool:
-    """Whether `sentence` stands in `text` word for word, white space apart."""
-    return bool(sentence.strip()) and " ".join(sentence.split()) in " ".join(text.split())
+    """Whether `sentence` stands in `text` word for word, white space apart, from word to word."""
+    wanted = re.escape(" ".join(sentence.split()))
+    found = re.search(rf"(?<!\w){wanted}(?!\w)", " ".join(text.split()))
+    return bool(wanted) and found is not None
 
 
 def _words_held(sentence: str, given: str, question: Question) -> float:
@@ -99,8 +106,35 @@ def _words_held(sentence: str, given: str, question: Question) -> float:
     return round(len(terms & held) / len(terms), 6) if terms else 0.0
 
 
-def _held(pattern: re.Pattern[str], sentence: str, text: str) -> float:
-    """1.0 when everything `pattern` finds in the sentence stands in the text too."""
-    there = {found.lower().rstrip("s'’") for found in pattern.findall(text)}
-    there |= {word.lower().rstrip("s'’") for word in re.findall(r"[\w'’-]+", text)}
-    return float(all(f.lower().rstrip("s'’") in there for f in pattern.findall(sentence)))
+def _denies(text: str) -> bool:
+    return _NEGATION.search(text) is not None
+
+
+def _numbers(text: str) -> set[str]:
+    """Numbers in digits, whole, and number words."""
+    return set(_NUMBER.findall(text)) | (_plain_words(text) & NUMBER_WORDS)
+
+
+def _names(sentence: str) -> set[str]:
+    """Capitalised words, the first too, that are not function words."""
+    found = {_plain(w) for w in _WORD.findall(sentence) if len(w) > 1 and w[0].isupper()}
+    return found - STOP_WORDS
+
+
+def _same_order(sentence: str, given: str) -> bool:
+    """Whether the names of a sentence come in the order in which the evidence first has them."""
+    names = _names(sentence)
+    first: dict[str, int] = {}
+    for at, word in enumerate(_WORD.findall(given)):
+        first.setdefault(_plain(word), at)
+    places = [first[p] for w in _WORD.findall(sentence) if (p := _plain(w)) in names & first.keys()]
+    return places == sorted(places)
+
+
+def _plain_words(text: str) -> set[str]:
+    return {_plain(word) for word in _WORD.findall(text)}
+
+
+def _plain(word: str) -> str:
+    """Lower case, straight apostrophes, no possessive ending."""
+    return re.sub(r"'s?$", "", word.lower().replace("’", "'"))

@@ -30,6 +30,7 @@ MAX_WORDS: Final = 40  # of evidence to compose from; longer texts are quoted
 KEPT_TERMS: Final = 0.75  # of what the quotation adds to the question
 TYPE_BONUS: Final = 1.0  # log probability for a span of the type asked for
 _EXACT: Final = re.compile(r"\d+(?:[.,]\d+)*|(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]+")
+_ITEM: Final = re.compile(r"\d+(?:[.,]\d+)*|[\w'’-]+")
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,11 @@ def keeps_answer(sentence: DraftSentence, texts: Mapping[int, str], question: Qu
     given = " ".join(texts[n] for n in sentence.evidence)
     if sentence.text in given or len(sentence.text) >= len(given):
         return False  # a quotation, or longer than one
-    said = sentence.text.lower()
-    exact = [item for item in _EXACT.findall(given) if item.lower() not in question.words]
+    exact = {item.lower() for item in _EXACT.findall(given)} - question.words
     added = set(tokenize(given)) - set(question.terms)
     kept = len(added & set(tokenize(sentence.text)))
     return (
-        all(item.lower() in said for item in exact)
+        exact <= {item.lower() for item in _ITEM.findall(sentence.text)}
         and kept >= KEPT_TERMS * len(added)
         and question.holds_type(sentence.text) is not False
     )

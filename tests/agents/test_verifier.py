@@ -67,11 +67,25 @@ def test_leaving_out_the_evidence_s_negation_falls() -> None:
     assert found["negation"] == 0.0 and found["supported"] == 0.0
 
 
-def test_a_negation_said_in_other_words_is_the_same() -> None:
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The jury didn't find Horner guilty of the theft.",
+        "The jury of the theft never did find Horner guilty.",
+        "In the end the jury did find Horner guilty of the theft.",
+    ],
+)
+def test_what_is_denied_is_quoted_never_reworded(sentence: str) -> None:
     evidence = "In the end the jury did not find Horner guilty of the theft."
-    assert check("The jury didn't find Horner guilty of the theft.", evidence)["negation"] == 1.0
-    said = "The jury of the theft never did find Horner guilty."
-    assert check(said, evidence, limits=Limits(words=0.8))["supported"] == 1.0
+    found = check(sentence, evidence, limits=Limits(words=0.8))
+    assert found["negation"] == 0.0
+    assert found["supported"] == 0.0
+
+
+def test_names_in_another_order_are_not_the_same() -> None:
+    evidence = "One morning Ryder gave the stone to Horner."
+    assert check("Horner gave the stone to Ryder.", evidence)["supported"] == 0.0
+    assert check("Ryder gave to Horner the stone.", evidence)["order"] == 1.0
 
 
 def test_words_the_evidence_lacks_bring_it_down() -> None:
@@ -150,10 +164,10 @@ def test_curly_quotes_in_both_are_a_quotation() -> None:
 
 def test_curly_and_straight_quotes_say_the_same() -> None:
     found = check(
-        "\"It's a goose,\" said Ryder, and he can't find it.",
-        "“It’s a goose,” said Ryder, “and I can’t find it.”",
+        "\"It's a goose,\" said Ryder, and it's his.",
+        "“It’s a goose,” said Ryder, “and it’s his.”",
     )
-    assert found["words"] == found["names"] == found["negation"] == 1.0
+    assert found["words"] == found["names"] == 1.0
     assert found["supported"] == 1.0
 
 
