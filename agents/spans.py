@@ -10,9 +10,8 @@ from retrievers.analysis import STOP_WORDS
 MAX_CANDIDATES: Final = 40
 _WORD: Final = re.compile(r"[\w$£€][\w$£€.,'’–-]*[\w%]|\w")
 _BREAK: Final = re.compile(r"[,;:()\"“”.!?—]")
-_NAME_OR_NUMBER: Final = re.compile(
-    r"(?:[A-Z][\w'’-]*|[$£€]?\d[\w,.]*%?)"
-    r"(?:\s+(?:(?:of|the|and|de|von|van|for|in)\s+)*(?:[A-Z][\w'’-]*|[$£€]?\d[\w,.]*%?))*"
+_NAME: Final = re.compile(
+    r"\b[A-Z][\w'’-]*(?:\s+(?:(?:of|the|and|de|von|van)\s+)*[A-Z][\w'’-]*)*"
 )
 _QUANTITY: Final = re.compile(
     r"[$£€]?\d[\d,.]*(?:\s?%|\s+(?:percent|million|billion|thousand|hundred|\w+s)\b)?"
@@ -22,10 +21,10 @@ _QUANTITY: Final = re.compile(
 def candidates(sentence: str, question: Question) -> list[str]:
     """Spans of `sentence` that say something the question does not, in order of appearance.
 
-    They are runs of content words between function words and punctuation, names and numbers
+    They are runs of content words between function words and punctuation, names
     with the small words inside them, and quantities with their unit.
     """
-    spans = [*_content_runs(sentence), *_matches(_NAME_OR_NUMBER, sentence)]
+    spans = [*_content_runs(sentence), *_matches(_NAME, sentence)]
     spans += _matches(_QUANTITY, sentence)
     found: dict[str, None] = {}
     for start, end in sorted(spans):

@@ -104,7 +104,7 @@ class Writer:
             asked = [HumanMessage(SHORT.format(text=texts[0], question=question.text))]
             scores = model.score(asked, [SHORT_REPLY.format(answer=span) for span in spans])
             prior = [score + bonus for score, bonus in zip(scores, prior, strict=True)]
-        return spans[max(range(len(spans)), key=lambda at: prior[at])]
+        return max(zip(prior, spans, strict=True), key=lambda pair: (pair[0], -len(pair[1])))[1]
 
     def compose(
         self, question: Question, numbers: Sequence[int], texts: Mapping[int, str]
