@@ -1,11 +1,12 @@
 """From the switches of the command line to one session: defaults, checks, error lines."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphs.settings import load_settings, settle_process
+from graphs.errors import UserError
+from graphs.settings import load_settings, names_hub, settle_process
 
 if TYPE_CHECKING:
     from graphs.session import Command
@@ -33,7 +34,13 @@ class Given:
 
 def run_command(given: Given, wire: "Wire | None") -> int:
     """Run a session; an expected error becomes one line on stderr and exit code 2."""
-    settle_process(hub=(given.model or "").startswith("hf:"))  # before LangGraph is imported
+    try:
+        settings = load_settings()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    model = given.model or settings.model
+    settle_process(hub=names_hub(model))  # before LangGraph is imported
 
     from graphs.console import standard_console
     from graphs.errors import EXPECTED_ERRORS
@@ -42,7 +49,7 @@ def run_command(given: Given, wire: "Wire | None") -> int:
 
     console = standard_console(quiet=given.quiet)
     try:
-        command = _command(given, load_settings())
+        command = _command(given, settings)
         session = Session(command, wire or wire_research, console, sys.stdin)
         return session.run()
     except EXPECTED_ERRORS as error:
@@ -55,6 +62,8 @@ def _command(given: Given, settings: "Settings") -> "Command":
     from graphs.wiring import ResearchOptions
 
     question = None if given.question is None else check_question(given.question)
+    if given.seed is not None and not 0 <= given.seed < 2**63:
+        raise UserError(f"the seed {given.seed} is not usable: give a whole number from 0 to 2**63")
     options = ResearchOptions(
         docs=settings.documents(given.docs),
         index=given.index,
@@ -72,4 +81,9 @@ def _command(given: Given, settings: "Settings") -> "Command":
         thread=given.thread,
         review=given.review,
         as_json=given.as_json,
+        explicit=frozenset(
+            name
+            for name, value in asdict(given).items()
+            if not (value is None or value is False or value == ())
+        ),
     )

@@ -17,6 +17,10 @@ class StateFileError(UserError):
     """The file that keeps the runs cannot be opened or written."""
 
 
+class ServedModelError(UserError):
+    """The server of a model cannot be reached, or refused a call."""
+
+
 class RunCancelledError(Exception):
     """The person stopped the run; what is finished is kept."""
 

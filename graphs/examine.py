@@ -63,7 +63,7 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 def _models(settings: Settings, model_settings: ModelSettings) -> Iterator[Check]:
     for use, name in (("chat", settings.model), ("embeddings", settings.embeddings)):
-        if _is_served(name, settings):
+        if use == "chat" and _is_served(name, settings):
             detail = f"{use}, served from outside; not looked at"
             yield Check("models", name, "note", detail, facts={"use": use})
         else:
@@ -71,10 +71,10 @@ def _models(settings: Settings, model_settings: ModelSettings) -> Iterator[Check
 
 
 def _is_served(name: str, settings: Settings) -> bool:
-    """Whether a chat or embedding model comes from a provider or the hub at run time."""
+    """Whether a chat model comes from a provider or the hub at run time."""
     if name.startswith("local:") or Path(name).expanduser().exists():
         return False
-    return ":" in name or (settings.base_url is not None and name == settings.model)
+    return ":" in name or settings.base_url is not None
 
 
 def _local_model(use: str, name: str, cache_dir: Path) -> Check:

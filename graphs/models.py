@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.callbacks import BaseCallbackHandler
 
 from graphs.budget import CallMeter
-from graphs.errors import UserError
+from graphs.errors import ServedModelError, UserError
 from llm_core.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -43,10 +43,30 @@ class CountCalls(BaseCallbackHandler):
         self.meter.add()
 
 
+class NameFailure(BaseCallbackHandler):
+    """Turns the failure of a served model, of any provider, into one line that names the model."""
+
+    raise_error = True
+    run_inline = True
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+    def on_llm_error(self, error: BaseException, **_: Any) -> None:
+        if isinstance(error, Exception):
+            reason = str(error).strip() or type(error).__name__
+            raise ServedModelError(
+                f"the model {self.identity} failed ({reason[:300]}): see that its server runs and"
+                " knows the name, then run the same command again"
+            ) from error
+
+
 def build_chat_model(
     choice: ModelChoice, *, meter: CallMeter, cancel: threading.Event | None = None
 ) -> "tuple[BaseChatModel, str]":
-    """Return the model and its identity for manifests; weights load on first use.
+    """Return the model and its identity for manifests.
+
+    Our own weights load on first use, those of hf:NAME at once.
 
     Raises UserError or ModelError, naming the value and the mend, where the name is unknown,
     the package of its provider is missing, or a key is.
@@ -57,9 +77,11 @@ def build_chat_model(
         model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
     else:
         model, identity = _local(choice, meter, cancel)
-    counting = CountCalls(meter)
+    added: list[BaseCallbackHandler] = [CountCalls(meter)]
+    if not choice.name.startswith(HUGGING_FACE) and _is_remote(choice):
+        added.append(NameFailure(identity))
     known = model.callbacks if isinstance(model.callbacks, list) else []
-    model.callbacks = [*known, counting]
+    model.callbacks = [*known, *added]
     return model, identity
 
 

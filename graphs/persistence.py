@@ -1,16 +1,18 @@
-"""Runs kept in one SQLite file: checkpoints, leases, and which answers were shown.
+"""Runs kept in one SQLite file: checkpoints, switches, leases, and which answers were shown.
 
 The checkpoints are LangGraph's own (`SqliteSaver`); a run writes one after every step, so a
 process may die anywhere and another goes on from the last finished step.
 """
 
 import hashlib
+import json
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from filelock import FileLock, Timeout
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -52,9 +54,14 @@ class RunStore:
             self.saver = SqliteSaver(self._db, serde=serializer())
             self.saver.setup()
             self._db.execute("CREATE TABLE IF NOT EXISTS shown (thread_id TEXT PRIMARY KEY)")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS switches (thread_id TEXT PRIMARY KEY, given TEXT)"
+            )
             self._db.commit()
             self._db.execute("SELECT c.thread_id, s.thread_id FROM checkpoints c, shown s LIMIT 0")
         except (sqlite3.Error, OSError) as error:
+            if hasattr(self, "_db"):
+                self._db.close()
             raise StateFileError(
                 f"cannot keep runs in {self.file} ({error}): give another file with --state"
             ) from error
@@ -108,8 +115,19 @@ class RunStore:
         """Note that the thread's answer has been given to the person."""
         self._rows("INSERT OR IGNORE INTO shown VALUES (?)", (thread_id,))
 
+    def switches(self, thread_id: str) -> dict[str, Any]:
+        """What the thread's run was begun with; empty where that is not known."""
+        rows = self._rows("SELECT given FROM switches WHERE thread_id = ?", (thread_id,))
+        return dict(json.loads(str(rows[0][0]))) if rows else {}
+
+    def keep_switches(self, thread_id: str, switches: Mapping[str, Any]) -> None:
+        """Store what a run begins with, JSON values by name, in place of an earlier run's."""
+        given = json.dumps(switches)
+        self._rows("INSERT OR REPLACE INTO switches VALUES (?, ?)", (thread_id, given))
+
     def delete(self, thread_id: str) -> None:
         """Forget a thread."""
+        self._rows("DELETE FROM switches WHERE thread_id = ?", (thread_id,))
         self.saver.delete_thread(thread_id)
         self._rows("DELETE FROM shown WHERE thread_id = ?", (thread_id,))
 

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -23,6 +23,8 @@ from graphs.wiring import DeferredTeam, ResearchOptions, Wire
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
+    from graphs.research import ResearchGraph
+
 EXIT_PAUSED = 3
 MAX_QUESTION_WORDS = 300
 
@@ -32,7 +34,7 @@ _SAME_THROUGHOUT = ("model", "embeddings", "index", "prompts")
 
 @dataclass(frozen=True)
 class Command:
-    """What the person asked for."""
+    """What the person asked for; `explicit` names the switches that were really given."""
 
     question: str | None
     options: ResearchOptions
@@ -41,6 +43,19 @@ class Command:
     thread: str | None = None
     review: bool = False
     as_json: bool = False
+    explicit: frozenset[str] = frozenset()
+
+    def switches(self) -> dict[str, Any]:
+        """What a run is begun with, as JSON values, so that its thread name alone resumes it."""
+        return {**self.options.as_json(), "review": self.review}
+
+    def as_begun(self, switches: Mapping[str, Any]) -> "Command":
+        """This command with the switches of the run it resumes, where none were given now."""
+        kept = {name: value for name, value in switches.items() if name not in self.explicit}
+        review = bool(kept.pop("review", self.review))
+        options = self.options.with_json(kept)
+        limits = replace(self.limits, seconds=None) if options.deterministic else self.limits
+        return replace(self, options=options, limits=limits, review=review)
 
     def implied_thread(self) -> str:
         """A thread name that the same command always gets."""
@@ -74,6 +89,8 @@ def check_question(question: str) -> str:
     question = question.strip()
     if not question:
         raise QuestionError("the question is empty: write what you want to know")
+    if any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise QuestionError("the question holds bytes that are not UTF-8: type it again as text")
     words = len(question.split())
     if words > MAX_QUESTION_WORDS or len(question) > 10 * MAX_QUESTION_WORDS:
         raise QuestionError(
@@ -93,7 +110,7 @@ class Session:
         self.stop = StopSignal()
         meter = CallMeter()
         self.team = DeferredTeam(
-            lambda: wire(command.options, console=console, meter=meter, cancel=self.stop.event)
+            lambda: wire(self.command.options, console=console, meter=meter, cancel=self.stop.event)
         )
         self._meter = meter
 
@@ -104,14 +121,7 @@ class Session:
             with self.stop.watching(), ExitStack() as held:
                 store = held.enter_context(RunStore(self.command.state))
                 self.saver = store.saver
-                self.graph = build_research_graph(
-                    self.team.as_team(),
-                    self.saver,
-                    limits=self.command.limits,
-                    manifest=self.team.manifest,
-                    meter=self._meter,
-                    cancel=self.stop.event,
-                )
+                self.graph = self._build_graph()
                 thread, status = self._claim(store, held)
                 result = self._finished(store, thread, status)
                 self._show(result)
@@ -131,12 +141,26 @@ class Session:
             return EXIT_STOPPED
         return 0
 
+    def _build_graph(self) -> "ResearchGraph":
+        return build_research_graph(
+            self.team.as_team(),
+            self.saver,
+            limits=self.command.limits,
+            manifest=self.team.manifest,
+            meter=self._meter,
+            cancel=self.stop.event,
+        )
+
     def _claim(self, store: RunStore, held: ExitStack) -> tuple[str, ThreadStatus]:
         """Lease the thread of this command and say how far it is."""
         if self.command.thread is not None:
             thread = check_thread_id(self.command.thread)
             held.enter_context(store.lease(thread))
-            return thread, self._status_of_named(thread)
+            status = self._status_of_named(thread)
+            if status.stage == "unfinished":
+                self.command = self.command.as_begun(store.switches(thread))
+                self.graph = self._build_graph()
+            return thread, status
         if self.command.question is None:
             raise QuestionError("there is no question: give one, or --thread ID to go on")
         prefix = self.command.implied_thread()
@@ -210,6 +234,8 @@ class Session:
             self.console.say(f"{changed} changed since thread {thread} began: starting it over")
         else:
             self.console.say(f"thread   {thread}")
+        if status.stage != "unfinished" or changed:
+            store.keep_switches(thread, self.command.switches())
         try:
             return self._drive(thread, given)
         except QuestionError:

@@ -113,6 +113,12 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, **_PROCESS}
 
 
+def names_hub(model: str) -> bool:
+    """Whether a model name may need the Hugging Face hub: hf:NAME, unless NAME is a folder."""
+    name = model.removeprefix("hf:")
+    return name != model and not Path(name).expanduser().is_dir()
+
+
 def settle_process(*, hub: bool = False) -> None:
     """Switch telemetry off and strict checkpoints on, for this process and its children.
 

@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -43,6 +43,23 @@ class ResearchOptions:
     embeddings: str = "minilm-l6"
     seed: int | None = None
     deterministic: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """These options as JSON values that mean the same in every working directory."""
+        return {
+            **asdict(self),
+            "docs": [str(path.absolute()) for path in self.docs],
+            "index": str(self.index.absolute()) if self.index is not None else None,
+        }
+
+    def with_json(self, values: Mapping[str, Any]) -> "ResearchOptions":
+        """These options with `values`, some of what `as_json` gave, in their place."""
+        given = dict(values)
+        if "docs" in given:
+            given["docs"] = tuple(map(Path, given["docs"]))
+        if given.get("index") is not None:
+            given["index"] = Path(given["index"])
+        return replace(self, **given)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,13 @@ from tests.fakes import ScriptedTeam
 
 
 def scripted_wire(script: dict[str, Any]) -> Any:
-    """A `Wire` whose team follows `script`, the fields of `ScriptedTeam`."""
+    """A `Wire` whose team follows `script`, the fields of `ScriptedTeam`.
+
+    `manifest` replaces the parts named in the manifest; `wired` collects the options.
+    """
     fields = {**script, "log": Path(script["log"])} if "log" in script else script
     manifest = fields.pop("manifest", {"model": "scripted", "index": "1"})
+    wired = fields.pop("wired", [])
 
     def wire(
         options: ResearchOptions,
@@ -28,6 +32,7 @@ def scripted_wire(script: dict[str, Any]) -> Any:
         meter: CallMeter,
         cancel: threading.Event | None,
     ) -> Wired:
+        wired.append(options)
         return Wired(ScriptedTeam(**fields), manifest)
 
     return wire

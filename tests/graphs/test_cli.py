@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from graphs.cli import main
+from graphs.wiring import ResearchOptions
 from tests.scripted_main import scripted_wire
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +181,40 @@ def test_an_unfinished_thread_refuses_another_question(run: Run) -> None:
     run(ASK, "--review", "--thread", "t")
     code, _, err = run("Something else?", "--thread", "t")
     assert code == 2 and ASK in error_line(err)
+
+
+def test_a_thread_name_alone_resumes_with_the_switches_of_its_run(
+    run: Run, tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "docs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = ["--docs", "docs", "--model", "m", "--seed", "0", "--deterministic", "--review"]
+    run(ASK, *given, "--thread", "t", stdin="")
+    monkeypatch.chdir(ROOT)
+    wired: list[ResearchOptions] = []
+    code, out, _ = run("--thread", "t", "--json", script={"wired": wired}, stdin="a\n")
+    assert code == 0 and json.loads(out)["seed"] == 0
+    (options,) = wired
+    assert options.docs == (tmp_path / "docs",)
+    assert (options.model, options.seed, options.deterministic) == ("m", 0, True)
+
+
+def test_switches_given_on_resuming_win(run: Run, tmp_path: Path) -> None:
+    run(ASK, "--model", "m", "--seed", "3", "--review", "--thread", "t")
+    wired: list[ResearchOptions] = []
+    run("--thread", "t", "--model", "n", script={"wired": wired}, stdin="a\n")
+    assert [(options.model, options.seed) for options in wired] == [("n", 3)]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
+def test_a_seed_out_of_range_is_an_error(run: Run, seed: int) -> None:
+    code, _, err = run(ASK, f"--seed={seed}")
+    assert code == 2 and str(seed) in error_line(err)
+
+
+def test_a_question_that_is_not_text_is_an_error(run: Run) -> None:
+    code, _, err = run("Where was the \udcff stone?")
+    assert code == 2 and "UTF-8" in error_line(err)
 
 
 def test_a_run_is_started_over_when_the_index_changed_under_it(run: Run, tmp_path: Path) -> None:

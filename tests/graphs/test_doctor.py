@@ -119,6 +119,9 @@ def test_a_chosen_model_is_looked_at_in_place_of_the_default(
     monkeypatch.setenv("DEERSTALKER_MODEL", "openai:gpt-4o")
     code, out, _ = run()
     assert code == 0 and line_of(out, "openai:gpt-4o").startswith("note")
+    monkeypatch.setenv("DEERSTALKER_EMBEDDINGS", "hf:owner/name")
+    code, out, _ = run()
+    assert code == 2 and line_of(out, "hf:owner/name").startswith("missing")
 
 
 def test_an_index_is_counted(run: Run, models: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from graphs.errors import UserError
-from graphs.settings import Settings, load_settings, sample_documents
+from graphs.settings import Settings, load_settings, names_hub, sample_documents
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def test_a_bad_value_is_named(monkeypatch: Any, name: str, value: str) -> None:
 
 STRICT = """
 import sys
-from graphs.settings import settle_process
+from graphs.settings import names_hub, settle_process
 settle_process(hub=len(sys.argv) > 1)
 import os
 from langgraph.checkpoint.serde import _msgpack
@@ -66,3 +66,8 @@ def test_a_command_is_strict_and_silent_from_its_start(hub: list[str], offline: 
     command = [sys.executable, "-c", STRICT, *hub]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "false", offline]
+
+
+def test_only_a_named_hub_model_may_reach_the_hub(tmp_path: Path) -> None:
+    assert names_hub("hf:owner/name")
+    assert not any(map(names_hub, (f"hf:{tmp_path}", "owner/name", "local:owner/name")))

@@ -224,3 +224,10 @@ def test_a_hugging_face_folder_is_a_chat_model(tmp_path: Path) -> None:
 def test_an_uninstalled_provider_names_its_package() -> None:
     with pytest.raises(UserError, match="langchain-mistralai"):
         build_chat_model(ModelChoice(name="mistralai:tiny"), meter=CallMeter())
+
+
+def test_a_server_that_does_not_answer_is_named() -> None:
+    choice = ModelChoice(name="tiny", base_url="http://127.0.0.1:9/v1")
+    model, _ = build_chat_model(choice, meter=CallMeter())
+    with pytest.raises(UserError, match=r"tiny@http://127\.0\.0\.1:9/v1 failed \(Connection"):
+        model.invoke("Where?")
