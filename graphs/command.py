@@ -36,12 +36,18 @@ def run_command(given: Given, wire: "Wire | None") -> int:
     """Run a session; an expected error becomes one line on stderr and exit code 2."""
     try:
         settings = load_settings()
+        # Before LangGraph is imported.
+        settle_process(hub=names_hub(given.model or settings.model))
+        return _run_session(given, settings, wire)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    model = given.model or settings.model
-    settle_process(hub=names_hub(model))  # before LangGraph is imported
+    except KeyboardInterrupt:  # while packages are imported: a session answers its own signals
+        print("stopped; nothing is lost, run the same command again to go on", file=sys.stderr)
+        return 130
 
+
+def _run_session(given: Given, settings: "Settings", wire: "Wire | None") -> int:
     from graphs.console import standard_console
     from graphs.errors import EXPECTED_ERRORS
     from graphs.session import Session

@@ -289,6 +289,17 @@ def test_a_signal_stops_the_run_and_the_same_command_finishes_it(
     assert steps(log).count("intake") == steps(log).count("plan") == 1
 
 
+def test_ctrl_c_while_packages_are_imported_says_how_to_go_on(run: Run, monkeypatch: Any) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("graphs.command._run_session", interrupted)
+    code, _, err = run(ASK)
+    assert code == 130 and err == (
+        "stopped; nothing is lost, run the same command again to go on\n"
+    )
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     heavy = ["torch", "transformers", "langgraph", "langchain_core", "faiss", "pydantic", "rich"]
     code = (
