@@ -43,7 +43,7 @@ _DEFAULTS = ("model", "temperature", "top_k", "top_p", "max_tokens", "seed", "de
 class LocalChatModel(BaseChatModel):
     """A chat model in this process.
 
-    Every field but the last six may be overridden per call, as may `tools`, `tool_choice`,
+    Every field but the last five may be overridden per call, as may `tools`, `tool_choice`,
     `response_format`, `copy_from` (texts whose words are preferred in JSON values) and
     `cancel` (a threading.Event that ends the call within one token).
     """
