@@ -10,9 +10,7 @@ from retrievers.analysis import STOP_WORDS
 MAX_CANDIDATES: Final = 40
 _WORD: Final = re.compile(r"[\w$£€][\w$£€.,'’–-]*[\w%]|\w")
 _BREAK: Final = re.compile(r"[,;:()\"“”.!?—]")
-_NAME: Final = re.compile(
-    r"\b[A-Z][\w'’-]*(?:\s+(?:(?:of|the|and|de|von|van)\s+)*[A-Z][\w'’-]*)*"
-)
+_NAME: Final = re.compile(r"\b[A-Z][\w'’-]*(?:\s+(?:(?:of|the|and|de|von|van)\s+)*[A-Z][\w'’-]*)*")
 _QUANTITY: Final = re.compile(
     r"[$£€]?\d[\d,.]*(?:\s?%|\s+(?:percent|million|billion|thousand|hundred|\w+s)\b)?"
 )

@@ -35,20 +35,39 @@ def reply(**args: Any) -> AIMessage:
 
 
 def writer(*replies: AIMessage, profile: Any = SMALL) -> Writer:
-    return Writer(ScriptedChat(replies=list(replies)), profile, Choice(sure=0.75, unsure=0.5))
+    choice = Choice(words=10, belief=0.7, most=3, share=0.4)
+    return Writer(ScriptedChat(replies=list(replies)), profile, choice)
+
+
+def texts(count: int, words: int) -> dict[int, str]:
+    return dict.fromkeys(range(1, count + 1), "word " * words)
 
 
 @pytest.mark.parametrize(
-    ("beliefs", "count"),
-    [((0.9, 0.05, 0.05), 1), ((0.6, 0.2, 0.1), 2), ((0.2, 0.2, 0.2, 0.2), 3)],
+    ("beliefs", "words", "count"),
+    [
+        ((0.9, 0.05, 0.05), 8, 1),  # sure, and no room
+        ((0.9, 0.05, 0.05), 5, 2),  # sure, with room for one more
+        ((0.6, 0.2, 0.1), 8, 2),  # the first alone is believed too little
+        ((0.2, 0.2, 0.2, 0.2), 8, 3),  # never more than three
+    ],
 )
-def test_more_is_quoted_where_belief_is_low(beliefs: tuple[float, ...], count: int) -> None:
-    assert writer().choose(refs(*beliefs)) == list(range(1, count + 1))
+def test_more_is_quoted_where_there_is_room_or_belief_is_low(
+    beliefs: tuple[float, ...], words: int, count: int
+) -> None:
+    chosen = writer().choose(refs(*beliefs), texts(len(beliefs), words))
+    assert chosen == list(range(1, count + 1))
+
+
+def test_another_passage_is_quoted_only_where_it_is_believed_nearly_as_much() -> None:
+    evidence = refs(0.5, 0.1, 0.3)
+    evidence[1].passage_id = evidence[2].passage_id = "other:0:0-900"
+    assert writer().choose(evidence, texts(3, 8)) == [1, 3]
 
 
 def test_each_part_of_a_question_gets_its_sentence() -> None:
     evidence = refs(0.4, 0.3, 0.35, 0.3, parts=(0, 1, 0, 1))
-    assert writer().choose(evidence) == [1, 2]
+    assert writer().choose(evidence, texts(4, 8)) == [1, 2]
 
 
 def test_no_evidence_gives_an_empty_draft() -> None:
