@@ -9,13 +9,13 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from graphs.budget import CallMeter
 from graphs.errors import ServedModelError, UserError
+from graphs.settings import HUGGING_FACE
 from llm_core.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from pydantic import SecretStr
 
-HUGGING_FACE = "hf:"
 _REPLY_TOKENS = 256
 
 

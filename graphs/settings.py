@@ -17,6 +17,7 @@ from graphs.budget import Limits
 from graphs.errors import UserError
 
 _PREFIX = "DEERSTALKER_"
+HUGGING_FACE = "hf:"  # what the name of a model of the Hugging Face hub begins with
 
 # Switches of the libraries below us, set before they are imported. A run sends nothing anywhere.
 _PROCESS = {
@@ -115,7 +116,7 @@ def child_environment() -> dict[str, str]:
 
 def names_hub(model: str) -> bool:
     """Whether a model name may need the Hugging Face hub: hf:NAME, unless NAME is a folder."""
-    name = model.removeprefix("hf:")
+    name = model.removeprefix(HUGGING_FACE)
     return name != model and not Path(name).expanduser().is_dir()
 
 
