@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from langchain_core.documents.compressor import BaseDocumentCompressor
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
@@ -29,6 +30,7 @@ from agents.result import ResearchResult
 from agents.token_vectors import TokenEncoder
 from agents.verifier import Verifier
 from agents.writer import Writer
+from retrievers.cutoff import RelevanceCutoff
 
 
 class ResearchTeam:
@@ -42,12 +44,14 @@ class ResearchTeam:
         *,
         profile: Profile | None = None,
         threshold: float = THRESHOLD,
+        cutoff: BaseDocumentCompressor | None = None,
     ) -> None:
         profile = profile or profile_for(model)
         encoder = TokenEncoder(embeddings)
         self._library = library
         self._planner = Planner(model, profile)
-        self._researcher = Researcher(library, EvidenceRanker(EvidenceFeatures(library, encoder)))
+        ranker = EvidenceRanker(EvidenceFeatures(library, encoder))
+        self._researcher = Researcher(library, ranker, cutoff or RelevanceCutoff())
         self._gatherer = Gatherer(threshold)
         self._writer = Writer(model, profile)
         self._verifier = Verifier(model, encoder)

@@ -1,9 +1,12 @@
 """Features of sentences, worked out by hand: every word has an axis of its own here."""
 
+import re
 from math import log, sqrt
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
+from numpy.typing import NDArray
 
 from agents.evidence import FEATURES, EvidenceFeatures, Scored
 from agents.question import Question
@@ -88,6 +91,23 @@ def test_function_words_count_little_in_late_interaction() -> None:
 def test_function_words_count_fully_where_there_are_no_others() -> None:
     scored = measured("where is the", [first_passage()])
     assert feature(scored, "sentence_match") == pytest.approx([1 / 3, 1 / 3])
+
+
+class SpacedWords(WordEmbeddings):
+    """A word is what stands between spaces; each has an axis of its own."""
+
+    def tokens_and_vectors(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        found = list(re.finditer(r"\S+", text))
+        vectors = np.zeros((len(found), self.dimension), dtype=np.float32)
+        for row, match in enumerate(found):
+            vectors[row, self.axes.setdefault(match[0], len(self.axes))] = 1.0
+        return np.asarray([match.span() for match in found], dtype=np.int64), vectors
+
+
+def test_thai_words_with_vowel_signs_count_fully() -> None:
+    passage = passages_of(loaded("thai.txt", "แม่น้ำ"))
+    scored = measured("where แม่น้ำ", passage, SpacedWords())
+    assert feature(scored, "sentence_match") == pytest.approx([1 / (0.15 + 1)])
 
 
 def test_cosines_compare_means_of_the_words() -> None:

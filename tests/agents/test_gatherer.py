@@ -113,6 +113,13 @@ def test_a_passage_found_twice_is_near_once() -> None:
     assert [p.id for p in Gatherer(0.5).gather(notes).nearest] == ["a", "b"]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_passage_found_twice_keeps_its_better_score(swapped: bool) -> None:
+    notes = [note(FULL, 0.1, a=0.9), note(OTHER, 0.1, a=0.1, b=0.5)]
+    nearest = Gatherer(0.5).gather(notes[::-1] if swapped else notes).nearest
+    assert [(p.id, p.score) for p in nearest] == [("a", 0.9), ("b", 0.5)]
+
+
 def test_equally_near_passages_have_a_fixed_order() -> None:
     one, two = note(FULL, 0.1, b=0.3), note(OTHER, 0.1, a=0.3)
     orders = [[p.id for p in Gatherer(0.5).gather(n).nearest] for n in ([one, two], [two, one])]

@@ -25,7 +25,20 @@ def test_a_question_keeps_its_words_and_names_its_language(text: str, code: str)
 
 @pytest.mark.parametrize(
     "text",
-    ["hi", "Hello there!", "thank you very much", "Good morning", "How are you?", "HELP", "สวัสดี"],
+    [
+        "hi",
+        "Hello there!",
+        "Hello, how are you?",
+        "thank you very much",
+        "thanks a lot",
+        "Good morning",
+        "How are you?",
+        "HELP",
+        "สวัสดี",
+        "สวัสดีครับ",
+        "สวัสดีค่ะ",
+        "ขอบคุณครับ",
+    ],
 )
 def test_greetings_and_thanks_are_small_talk(text: str) -> None:
     assert take_in(text).intent == "smalltalk"

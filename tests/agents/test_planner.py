@@ -33,6 +33,7 @@ def planned(question: str, *replies: AIMessage, profile: Any = LARGE) -> list[st
         "Which rivers and canals cross the town and the county?",
         "Tell me about the blue stone.",
         "แม่น้ำเจ้าพระยาอยู่ที่ไหนและยาวเท่าไร",
+        "What is the difference between how geese fly and how ducks fly?",
     ],
 )
 def test_a_question_about_one_thing_stays_as_it_is(question: str) -> None:
@@ -61,6 +62,31 @@ def test_several_question_marks_make_several_parts() -> None:
     ]
 
 
+def test_wide_question_marks_split_too() -> None:
+    assert split_question("who hid the stone？ where is the goose？") == [
+        "who hid the stone?",
+        "where is the goose?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        (
+            "Who wrote it, and when, and where was it printed?",
+            "Who wrote it and when?",
+        ),
+        (
+            "Who is James Ryder? When? Where was the stone hidden?",
+            "Who is James Ryder and When?",
+        ),
+    ],
+)
+def test_a_part_too_short_to_search_stays_with_the_part_before(question: str, first: str) -> None:
+    parts = split_question(question)
+    assert parts[0] == first and len(parts) == 2
+
+
 @pytest.mark.parametrize(
     ("question", "second"),
     [
@@ -76,6 +102,10 @@ def test_several_question_marks_make_several_parts() -> None:
             "Who governs the City of London and when was its wall built?",
             "when was its wall built (City of London)?",
         ),
+        (
+            "Holmes lived in which street and who was his doctor?",
+            "who was his doctor (Holmes)?",
+        ),
     ],
 )
 def test_a_pronoun_gets_the_one_name_before_it(question: str, second: str) -> None:
@@ -90,6 +120,16 @@ def test_a_pronoun_after_two_names_stays_open() -> None:
 def test_a_part_with_a_name_of_its_own_gets_no_other() -> None:
     parts = split_question("What did Ryder steal and where did Horner see him?")
     assert parts[1] == "where did Horner see him?"
+
+
+def test_it_is_no_person() -> None:
+    parts = split_question("When did Holmes find the stone and where was it hidden?")
+    assert parts[1] == "where was it hidden?"
+
+
+def test_the_word_for_oneself_is_no_name() -> None:
+    parts = split_question("Where did I put the key and why did she hide it?")
+    assert parts[1] == "why did she hide it?"
 
 
 def test_a_part_without_a_pronoun_gets_no_name() -> None:
@@ -121,6 +161,10 @@ def test_more_parts_than_can_be_searched_stay_one_question() -> None:
 
 def test_bare_words_keep_order_case_and_apostrophes() -> None:
     assert bare_words("Where was the Baker's blue stone hidden?") == "Baker's blue stone hidden"
+
+
+def test_bare_words_keep_the_signs_of_thai() -> None:
+    assert bare_words("แม่น้ำเจ้าพระยา ที่ไหน?") == "แม่น้ำเจ้าพระยา"
 
 
 def test_bare_words_of_function_words_alone_are_the_question() -> None:

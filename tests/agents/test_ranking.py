@@ -15,6 +15,7 @@ from agents.ranking import (
     Weights,
     answerability_facts,
     fitted_weights,
+    place,
     weights_for,
 )
 from agents.token_vectors import TokenEncoder
@@ -119,6 +120,27 @@ def test_only_the_best_are_kept_and_belief_counts_all(monkeypatch: pytest.Monkey
     passages = passages_of(loaded("a.txt", STONE))
     found = ranked(monkeypatch, Weights({}, {}, 0.0), passages, keep=2).evidence
     assert [ref.score for ref in found] == pytest.approx([1 / 3, 1 / 3])
+
+
+def test_a_sentence_in_two_overlapping_passages_is_believed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "\n".join(
+        [
+            "Alpha bird one flew north.",
+            "Beta bird two flew south.",
+            "Gamma bird flew.",
+            "Delta bird four flew west.",
+            "Epsilon bird five sat still.",
+        ]
+    )
+    passages = passages_of(loaded("birds.txt", text), target=75)
+    assert ["Gamma" in passage.page_content for passage in passages] == [True, True]
+    weights = Weights({"sentence_coverage": 3.0}, {}, 0.0)
+    found = ranked(monkeypatch, weights, passages, "gamma?").evidence
+    assert len({place(ref) for ref in found}) == len(found) == 5
+    assert found[0].score == pytest.approx(exp(3) / (exp(3) + 4))
+    assert sum(ref.score for ref in found) == pytest.approx(1)
 
 
 def test_answerability_uses_the_top_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,12 +137,13 @@ def test_a_sentence_drawing_on_one_passage_twice_cites_it_once() -> None:
     assert result.citations[0].quote == f"{ALPHA}\n{BETA}"
 
 
-def test_a_sentence_shows_two_ids_at_most() -> None:
+def test_a_sentence_shows_two_ids_at_most_and_no_third_citation_is_listed() -> None:
     passages = passages_of(*(loaded(f"{n}.txt", f"Goose {n} flew away.") for n in range(3)))
     evidence = [evidence_at(passage, passage.page_content) for passage in passages]
     result = report(passages, evidence, [3, 1, 2])
     assert result.answer == "Sentence 0. [1][2]"
-    assert [c.quote for c in result.citations[:2]] == ["Goose 2 flew away.", "Goose 0 flew away."]
+    assert [c.quote for c in result.citations] == ["Goose 2 flew away.", "Goose 0 flew away."]
+    check_ids(result)
 
 
 def test_the_sentence_two_passages_share_joins_the_citation_that_is_there() -> None:
@@ -187,6 +188,29 @@ def test_pairs_of_evidence_in_any_order_keep_every_rule() -> None:
         check_apart(result)
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_sentences_cut_differently_in_two_passages_are_cited_apart(order: tuple[int, int]) -> None:
+    page = f"{'a' * 70} {'b' * 9} {'c' * 19} {'d' * 50}"
+
+    def passage(start: int, end: int) -> Document:
+        facts = {"source": "p.pdf", "doc_hash": "ab", "page": 1, "start": start, "end": end}
+        facts |= {"line": None, "language": "en"}
+        return Document(id=f"ab:1:{start}-{end}", page_content=page[start:end], metadata=facts)
+
+    # the second passage begins inside what is one sentence in the first
+    passages = [passage(0, 100), passage(81, 151)]
+    evidence = [
+        evidence_at(passages[0], page[71:100]),
+        evidence_at(passages[1], page[81:151]),
+    ]
+    result = report(passages, evidence, *([n] for n in order))
+    check_apart(result)
+    check_ids(result)
+    assert all(c.quote == page[c.start : c.end] != "" for c in result.citations)
+    covered = {at for c in result.citations for at in range(c.start, c.end)}
+    assert covered == set(range(71, 151))
+
+
 def test_like_places_of_other_pages_and_files_are_cited_apart() -> None:
     pages = loaded("a.pdf", ALPHA, ALPHA, numbered=True)
     passages = passages_of(pages, loaded("birds.txt", ALPHA))
@@ -204,6 +228,21 @@ def test_evidence_that_no_sentence_cites_is_no_citation() -> None:
     evidence = [evidence_at(passages[0], ALPHA), evidence_at(passages[1], EPSILON)]
     result = report(passages, evidence, [2])
     assert [c.quote for c in result.citations] == [EPSILON]
+
+
+def test_what_has_left_the_library_is_not_cited() -> None:
+    passages = overlapping()
+    gone = EvidenceRef(passage_id="gone:0:0-3", start=0, end=3, score=0.1)
+    result = report(passages, [evidence_at(passages[0], ALPHA), gone], [1, 2], [2])
+    assert result.answer == "Sentence 0. [1]"
+    assert [c.quote for c in result.citations] == [ALPHA]
+    check_ids(result)
+
+
+def test_an_answer_whose_passages_have_all_left_is_a_refusal() -> None:
+    gone = EvidenceRef(passage_id="gone:0:0-3", start=0, end=3, score=0.1)
+    result = report(overlapping(), [gone], [1])
+    assert result.abstained and result.answer == NOT_IN_DOCUMENTS and result.citations == []
 
 
 def test_thai_is_quoted_whole() -> None:

@@ -68,10 +68,21 @@ def test_a_search_notes_ids_offsets_and_scores_alone(team: ResearchTeam) -> None
     note = team.search(ASK)
     assert words_of(note.evidence[0]) == HID
     assert note.answerable > 0.99  # every word of the question is in the sentence
-    assert {ref.passage_id for ref in note.evidence} == {ref.id for ref in note.passages}
+    assert {ref.passage_id for ref in note.evidence} < {ref.id for ref in note.passages}
     assert note.passages[0].scores.keys() == {"bm25", "coverage", "dense", "rrf"}
     assert note.passages[0].score == note.passages[0].scores["dense"]
     assert HID not in json.dumps(note.model_dump())
+
+
+def test_passages_under_the_cutoff_are_near_but_no_evidence(team: ResearchTeam) -> None:
+    note = team.search(ASK)
+    relevant = {
+        ref.id
+        for ref in note.passages
+        if ref.scores["dense"] >= 0.35 or ref.scores["coverage"] >= 0.2
+    }
+    assert {ref.passage_id for ref in note.evidence} == relevant
+    assert relevant < {ref.id for ref in note.passages}
 
 
 def test_the_answering_sentence_comes_first_and_is_enough(team: ResearchTeam) -> None:
@@ -170,6 +181,13 @@ def test_repair_keeps_what_stands_and_quotes_nothing_twice(team: ResearchTeam) -
     mended = team.repair(ASK, verified(team, evidence, wrong[0], quoting(1), *wrong[1:]), evidence)
     assert [s.evidence for s in mended.sentences] == [[1], [2]]
     assert mended.sentences[0] == quoting(1)
+
+
+def test_two_failing_quotations_of_one_sentence_are_mended_once(team: ResearchTeam) -> None:
+    evidence = found(team, ASK).evidence
+    wrong = [quoting(1, text="Horner hid nothing."), quoting(1, text="Horner lost nothing.")]
+    mended = team.repair(ASK, verified(team, evidence, *wrong), evidence)
+    assert [(s.text, s.evidence) for s in mended.sentences] == [(HID, [1])]
 
 
 def test_repair_drops_what_cites_nothing_and_the_run_refuses(team: ResearchTeam) -> None:

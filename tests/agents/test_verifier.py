@@ -46,6 +46,7 @@ def test_a_faithful_sentence_stands() -> None:
         ("had taken", "hadn't taken", "negation"),
         ("had taken", "hadn’t taken", "negation"),
         ("had taken", "had never taken", "negation"),
+        ("had taken", "had hardly taken", "negation"),
         ("22 gold", "without 22 gold", "negation"),
     ],
 )
@@ -86,6 +87,95 @@ def test_names_in_another_order_are_not_the_same() -> None:
     evidence = "One morning Ryder gave the stone to Horner."
     assert check("Horner gave the stone to Ryder.", evidence)["supported"] == 0.0
     assert check("Ryder gave to Horner the stone.", evidence)["order"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence"),
+    [
+        (
+            "Ryder hid the blue stone inside a goose.",
+            "Yesterday Holmes hid the blue stone inside a goose.",
+        ),
+        (
+            "Last night Mr. Wilson hid the blue stone in a goose.",
+            "Late last night Mr. Holmes hid the blue stone in a goose.",
+        ),
+    ],
+)
+def test_a_name_is_a_name_at_the_start_and_after_a_title(sentence: str, evidence: str) -> None:
+    found = check(sentence, evidence)
+    assert found["names"] == 0.0 and found["supported"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence"),
+    [
+        (
+            "Late that night Hess hid the blue stone inside a goose.",
+            "Late that night he hid the blue stone inside a goose at home.",
+        ),
+        (
+            "The stone was found by Williams inside the white goose.",
+            "The stone was found by William inside the white goose of his.",
+        ),
+    ],
+)
+def test_a_name_that_ends_in_s_is_not_the_shorter_name(sentence: str, evidence: str) -> None:
+    found = check(sentence, evidence)
+    assert found["names"] == 0.0 and found["supported"] == 0.0
+
+
+def test_a_name_with_a_curly_apostrophe_is_the_straight_one() -> None:
+    evidence = "It was yesterday that O’Brien hid the blue stone."
+    found = check("Yesterday O'Brien hid the blue stone.", evidence)
+    assert found["names"] == 1.0 and found["supported"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence"),
+    [
+        (
+            "The ship left the old harbour with nine men in winter.",
+            "The ship left the old harbour with seven men in winter and sank.",
+        ),
+        (
+            "The long army column lost 500 brave men in Spain.",
+            "The long army column lost 1,500 brave men in Spain that day.",
+        ),
+        (
+            "The old stone tower is 14 metres tall and white.",
+            "The old stone tower is 3.14 metres tall and white, they say.",
+        ),
+    ],
+)
+def test_numbers_are_compared_whole_and_in_words(sentence: str, evidence: str) -> None:
+    found = check(sentence, evidence)
+    assert found["numbers"] == 0.0 and found["supported"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence", "evidence", "failed"),
+    [
+        (
+            "Was the bridge opened in 1999?",
+            "The bridge was opened in 1999.",
+            "The bridge was opened in 1995 by the king.",
+            "numbers",
+        ),
+        (
+            "Did Holmes steal the stone?",
+            "At dawn Holmes stole the stone.",
+            "At dawn Ryder stole the stone from the hotel.",
+            "names",
+        ),
+    ],
+)
+def test_the_question_does_not_vouch_for_its_own_numbers_and_names(
+    asked: str, sentence: str, evidence: str, failed: str
+) -> None:
+    found = check(sentence, evidence, question=Question(asked))
+    assert found["words"] >= Limits().words
+    assert found[failed] == 0.0 and found["supported"] == 0.0
 
 
 def test_words_the_evidence_lacks_bring_it_down() -> None:
@@ -147,6 +237,19 @@ def test_a_quotation_stands_by_being_there() -> None:
 
 
 @pytest.mark.parametrize(
+    ("sentence", "evidence"),
+    [
+        ("5 men came.", "In all 15 men came."),
+        ("The fat goose was white", "The fat goose was whitewashed."),
+        ("John Smith stole the goose.", "It is not true that John Smith stole the goose."),
+    ],
+)
+def test_part_of_a_word_or_of_a_denial_is_not_a_quotation(sentence: str, evidence: str) -> None:
+    found = check(sentence, evidence)
+    assert "quoted" not in found and found["supported"] == 0.0
+
+
+@pytest.mark.parametrize(
     "sentence", ["The bird\nwas a  grey\tgoose.", "The bird was a grey goose."]
 )
 @pytest.mark.parametrize(
@@ -192,9 +295,10 @@ def test_nothing_stands_on_empty_evidence(sentence: str, evidence: list[str]) ->
     assert not verdict.supported and verdict.score == 0.0
 
 
-def test_a_sentence_without_evidence_is_said_to_have_none() -> None:
+@pytest.mark.parametrize("evidence", [[], [""], [" ", "\n"]])
+def test_a_sentence_without_evidence_is_said_to_have_none(evidence: list[str]) -> None:
     verifier = Verifier(ScriptedChat(), TokenEncoder(HashEmbeddings()))
-    assert verifier.check(TRUE, [], ASK).checks == {"evidence": 0.0}
+    assert verifier.check(TRUE, evidence, ASK).checks == {"evidence": 0.0}
 
 
 @pytest.mark.parametrize("sentence", ["", " \n ", "...", "It was so."])
@@ -207,6 +311,12 @@ def test_thai_quotations_stand_and_a_changed_word_falls() -> None:
     assert check("เปิดใช้ในปี 2475", evidence)["supported"] == 1.0
     assert check("สะพานพุทธยาว 320 เมตร", evidence)["numbers"] == 0.0
     assert check("สะพานพุทธยาว 320 เมตร", evidence)["supported"] == 0.0
+
+
+@pytest.mark.parametrize("denial", ["ไม่", "มิได้"])
+def test_a_thai_denial_of_the_evidence_falls(denial: str) -> None:
+    found = check(f"แมว{denial}กินปลาในบ้าน", "แมวกินปลาในบ้าน", question=Question("แมวกินอะไร"))
+    assert found["negation"] == 0.0 and found["supported"] == 0.0
 
 
 def test_likelihood_is_the_gain_a_token_that_the_evidence_brings() -> None:
