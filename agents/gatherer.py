@@ -5,7 +5,7 @@ from typing import Final
 
 from agents.notes import EvidenceRef, Gathered, PassageRef, SearchNote
 from agents.planner import bare_words
-from agents.ranking import place
+from agents.ranking import overlap
 
 # Probability of being answerable from which the team answers. On development questions asked of
 # their own documents it refuses one in twenty-five; asked of unrelated documents, 49 in 50.
@@ -45,15 +45,16 @@ class Gatherer:
 
 def _merge(notes: Sequence[SearchNote]) -> list[EvidenceRef]:
     """Evidence of the notes in turn, best first, no sentence twice."""
-    merged: dict[tuple[str, int, int], EvidenceRef] = {}
+    merged: list[EvidenceRef] = []
     longest = max((len(note.evidence) for note in notes), default=0)
     for rank in range(longest):
         for part, note in enumerate(notes):
             if rank < len(note.evidence):
                 evidence = note.evidence[rank]
                 marked = {**evidence.features, PART: float(part)}
-                merged.setdefault(place(evidence), evidence.model_copy(update={"features": marked}))
-    return list(merged.values())
+                if not any(overlap(evidence, held) for held in merged):
+                    merged.append(evidence.model_copy(update={"features": marked}))
+    return merged
 
 
 def _nearest(notes: Sequence[SearchNote]) -> list[PassageRef]:

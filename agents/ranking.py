@@ -85,6 +85,12 @@ def place(evidence: EvidenceRef) -> tuple[str, int, int]:
     return evidence.passage_id.rsplit(":", 1)[0], evidence.start, evidence.end
 
 
+def overlap(one: EvidenceRef, other: EvidenceRef) -> bool:
+    """Whether two pieces of evidence share words of one page."""
+    (page, start, end), (other_page, other_start, other_end) = place(one), place(other)
+    return page == other_page and start < other_end and other_start < end
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Evidence, best first, and the probability that it answers the question."""
@@ -107,14 +113,14 @@ class EvidenceRanker:
             return Ranked([], 0.0)
         weights = weights_for(question.language)
         scores = weights.scores(scored.rows)
-        refs: dict[tuple[str, int, int], EvidenceRef] = {}  # overlapping passages share sentences
+        refs: list[EvidenceRef] = []  # passages overlap, and so may their sentences
         for at in np.argsort(-scores, kind="stable").tolist():
             ref = self._ref(scored, at, float(np.exp(scores[at] - scores.max())), passages)
-            refs.setdefault(place(ref), ref)
-        total = sum(ref.score for ref in refs.values())
+            if not any(overlap(ref, held) for held in refs):
+                refs.append(ref)
+        total = sum(ref.score for ref in refs)
         evidence = [
-            ref.model_copy(update={"score": ref.score / total})
-            for ref in list(refs.values())[: self._keep]
+            ref.model_copy(update={"score": ref.score / total}) for ref in refs[: self._keep]
         ]
         return Ranked(evidence, weights.probability(answerability_facts(scored, scores)))
 

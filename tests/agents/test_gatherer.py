@@ -2,8 +2,9 @@
 
 import pytest
 
-from agents.gatherer import NEAREST, PART, Gatherer, place
+from agents.gatherer import NEAREST, PART, Gatherer
 from agents.notes import EvidenceRef, PassageRef, SearchNote
+from agents.ranking import place
 
 FULL, BARE = "Where is the blue stone?", "blue stone"
 OTHER = "Who hid the grey goose?"

@@ -7,6 +7,7 @@ import pytest
 from langchain_core.documents import Document
 
 from agents.evidence import FEATURES, EvidenceFeatures, Scored
+from agents.notes import EvidenceRef
 from agents.question import Question
 from agents.ranking import (
     ANSWERABLE,
@@ -15,6 +16,7 @@ from agents.ranking import (
     Weights,
     answerability_facts,
     fitted_weights,
+    overlap,
     place,
     weights_for,
 )
@@ -192,3 +194,20 @@ def test_scripts_without_spaces_share_weights(language: str, used: str) -> None:
 def test_weights_are_read_from_json() -> None:
     entry = {"evidence": {"first": 1}, "answerable": {"top_first": 2}, "bias": "-3"}
     assert Weights.from_json(entry) == Weights({"first": 1}, {"top_first": 2}, -3.0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (("doc:3:0-900", 10, 60), ("doc:3:50-950", 40, 90), True),
+        (("doc:3:0-900", 10, 60), ("doc:3:50-950", 60, 90), False),  # they touch
+        (("doc:3:0-900", 10, 60), ("doc:4:0-900", 10, 60), False),  # another page
+        (("doc:3:0-900", 10, 60), ("other:3:0-900", 10, 60), False),  # another document
+    ],
+)
+def test_sentences_cut_differently_in_two_passages_are_known_as_one(
+    one: tuple[str, int, int], other: tuple[str, int, int], shared: bool
+) -> None:
+    refs = [EvidenceRef(passage_id=p, start=a, end=b, score=1.0) for p, a, b in (one, other)]
+    assert overlap(*refs) is shared
+    assert overlap(*reversed(refs)) is shared
