@@ -1,5 +1,6 @@
 """Reporter: turn a verified draft into the result, each citation with its address."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from agents.result import NOT_IN_DOCUMENTS, Citation, Nearest, ResearchResult, S
 from agents.writer import MAX_IDS
 
 _NEAREST_CHARACTERS = 300
+_MARKER = re.compile(r"\[(\d+)\]")  # a note number in a document would read as our citation
 
 
 @dataclass
@@ -48,10 +50,11 @@ class Reporter:
             cited = list(found)[:MAX_IDS]
             if not cited:
                 continue  # nothing is said without its evidence
-            parts.append(sentence.text + " " + "".join(f"[{id_}]" for id_ in cited))
+            said = _MARKER.sub(r"(\1)", sentence.text)
+            parts.append(said + " " + "".join(f"[{id_}]" for id_ in cited))
             support.append(
                 SentenceSupport(
-                    sentence=sentence.text,
+                    sentence=said,
                     citation_ids=cited,
                     score=verdict.score,
                     composed=sentence.composed,

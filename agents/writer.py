@@ -41,9 +41,10 @@ class Choice:
     """
 
     words: int = 36  # sentences are added up to here
-    belief: float = 0.7  # and beyond, while those chosen are believed less than this
+    belief: float = 0.75  # and beyond, while those chosen are believed less than this
     most: int = 3
-    share: float = 0.4  # of the first one's belief, where a sentence is from another passage
+    beside: float = 0.06  # least share of the first one's belief, in the same passage
+    elsewhere: float = 0.4  # and in another
     of_a_part: int = 1  # sentences a part, where a question has several parts
 
 
@@ -92,7 +93,8 @@ class Writer:
         chosen = [numbers[0]]
         for number in numbers[1 : 2 * choice.most]:
             ref = evidence[number - 1]
-            if ref.passage_id != first.passage_id and ref.score < choice.share * first.score:
+            least = choice.beside if ref.passage_id == first.passage_id else choice.elsewhere
+            if ref.score < least * first.score:
                 continue
             words = sum(len(texts[n].split()) for n in [*chosen, number])
             believed = sum(evidence[n - 1].score for n in chosen)

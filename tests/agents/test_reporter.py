@@ -296,3 +296,14 @@ def test_a_refusal_with_nothing_near_says_so_alone() -> None:
 def test_small_talk_is_answered_without_documents() -> None:
     result = Reporter.small_talk("hi")
     assert (result.answer, result.abstained, result.citations) == (SMALL_TALK, False, [])
+
+
+def test_a_note_number_in_a_document_does_not_read_as_a_citation() -> None:
+    library = library_of(passages_of(loaded("a.txt", "The tower [3] is old [12].")))
+    (passage,) = library.search(["tower"], 1)
+    ref = EvidenceRef(passage_id=passage.id or "", start=0, end=26, score=1.0)
+    draft = Draft(sentences=[DraftSentence(text="The tower [3] is old [12].", evidence=[1])])
+    verified = Verified(draft=draft, verdicts=[Verdict(supported=True, score=1.0)])
+    result = Reporter(library).answer("How old is the tower?", verified, [ref])
+    assert result.answer == "The tower (3) is old (12). [1]"
+    assert result.citations[0].quote == "The tower [3] is old [12]."

@@ -35,7 +35,7 @@ def reply(**args: Any) -> AIMessage:
 
 
 def writer(*replies: AIMessage, profile: Any = SMALL) -> Writer:
-    choice = Choice(words=10, belief=0.7, most=3, share=0.4)
+    choice = Choice(words=10, belief=0.7, most=3, beside=0.05, elsewhere=0.4)
     return Writer(ScriptedChat(replies=list(replies)), profile, choice)
 
 
@@ -63,6 +63,10 @@ def test_another_passage_is_quoted_only_where_it_is_believed_nearly_as_much() ->
     evidence = refs(0.5, 0.1, 0.3)
     evidence[1].passage_id = evidence[2].passage_id = "other:0:0-900"
     assert writer().choose(evidence, texts(3, 8)) == [1, 3]
+
+
+def test_a_sentence_that_is_hardly_believed_is_not_quoted() -> None:
+    assert writer().choose(refs(0.6, 0.02, 0.2), texts(3, 3)) == [1, 3]
 
 
 def test_each_part_of_a_question_gets_its_sentence() -> None:
