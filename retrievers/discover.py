@@ -1,7 +1,7 @@
 """Find the documents under the folders a person names."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from retrievers.errors import DocumentError
@@ -10,17 +10,20 @@ from retrievers.loaders import SUFFIXES
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 
 
-def discover(paths: Sequence[Path]) -> list[Path]:
+def discover(
+    paths: Sequence[Path], unreadable: Callable[[OSError], None] | None = None
+) -> list[Path]:
     """Supported files under `paths`, sorted and without repeats.
 
     Hidden files and folders are skipped, and so are symbolic links that leave the folder named.
     A file named itself is always listed, so that its loader can say why it cannot be read.
+    `unreadable` gets the error of each folder that cannot be listed; its `filename` is the folder.
     Raises DocumentError for a path that does not exist.
     """
     found: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            found.update(_walk(path))
+            found.update(_walk(path, unreadable))
         elif path.exists():
             found.add(path)
         else:
@@ -38,16 +41,24 @@ def common_root(paths: Sequence[Path]) -> Path:
         return absolute[0]
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
     resolved_root = root.resolve()
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=unreadable):
         subfolders[:] = sorted(n for n in subfolders if n[0] != "." and n not in _SKIPPED_FOLDERS)
         for name in sorted(names):
             path = Path(folder) / name
             # "~$" marks a lock file that an open word processor leaves beside a document.
             if name.startswith((".", "~$")) or path.suffix.lower() not in SUFFIXES:
                 continue
-            if path.is_symlink() and not path.resolve().is_relative_to(resolved_root):
-                continue
-            if path.is_file():
+            if _is_inside(path, resolved_root):
                 yield path
+
+
+def _is_inside(path: Path, resolved_root: Path) -> bool:
+    """Whether it is a regular file, and no link that leaves the folder; yes if none can tell."""
+    try:
+        if path.is_symlink() and not path.resolve().is_relative_to(resolved_root):
+            return False
+        return path.is_file()
+    except PermissionError:  # the folder can be listed and not entered: reading it says why
+        return True

@@ -79,23 +79,27 @@ def open_index(
     from retrievers.discover import common_root, discover
 
     roots = [Path(os.path.normpath(path.expanduser().absolute())) for path in paths]
-    files, root = discover(roots), common_root(roots)
+    barred: list[OSError] = []
+    files, root = discover(roots, barred.append), common_root(roots)
     if not files:
+        why = "".join(f" ({error.filename}: {error.strerror})" for error in barred[:3])
         raise RetrievalError(
-            f"no document in {_names(paths)}: name a folder that holds txt, md, html, pdf or docx"
+            f"no document in {_names(paths)}{why}: name a folder that holds txt, md, html, pdf"
+            " or docx"
         )
     say: Progress = progress or (lambda _stage, _done, _total: None)
     sources = {_source(file, root): file for file in files}
+    folders = {_source(Path(e.filename), root) + "/": e.strerror or str(e) for e in barred}
     started, notices = time.monotonic(), list[str]()
     with corpus.writing(wait, lambda: say("waiting", 0, 0)):
         try:
             corpus.check()
-            update = _Update(corpus, sources, root, embeddings, say, notices)
+            update = _Update(corpus, sources, root, embeddings, say, notices, folders)
             lexical, dense = update.run()
         except DamagedIndexError as err:
             notices.append(f"{err}; it was rebuilt from the files")
             corpus.reset()
-            update = _Update(corpus, sources, root, embeddings, say, notices)
+            update = _Update(corpus, sources, root, embeddings, say, notices, folders)
             lexical, dense = update.run()
         corpus.pin_manifest()
         report = update.report(time.monotonic() - started, len(lexical))
@@ -116,12 +120,20 @@ class _Update:
         embeddings: Embeddings,
         say: Progress,
         notices: list[str],
+        folders: dict[str, str],  # source of a folder that cannot be listed: reason
     ) -> None:
         self.corpus, self.files, self.root, self.say = corpus, files, root, say
         self.embeddings, self.notices = embeddings, notices
         self.before = corpus.files()
         self.seen: dict[str, FileRow] = {}
-        self.unreadable: dict[str, str] = {}  # source: reason; not kept, may pass
+        # source: reason; not kept, may pass
+        self.unreadable = {name: self._barred(name, why) for name, why in folders.items()}
+
+    def _barred(self, folder: str, reason: str) -> str:
+        """Why a folder is left out, and how many of its files leave the index with it."""
+        lost = sum(source.startswith(folder) for source in self.before)
+        gone = f"; {lost} of its files left the index, until it can be read" if lost else ""
+        return f"cannot be read: {reason}{gone}"
 
     def run(self) -> tuple[BM25Index, VectorIndex]:
         self._prepare()

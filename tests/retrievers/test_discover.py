@@ -1,4 +1,6 @@
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +51,43 @@ def test_common_root_of_folders_and_files(tmp_path: Path) -> None:
     assert common_root([one]) == tmp_path / "a"
     assert common_root([tmp_path / "a"]) == tmp_path / "a"
     assert common_root([one, two.parent]) == tmp_path
+
+
+def bar(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let nobody list `folder`, not even the super-user."""
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if path == str(folder):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_folder_that_cannot_be_listed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = write(tmp_path / "a.txt")
+    write(tmp_path / "closed" / "b.txt")
+    bar(monkeypatch, tmp_path / "closed")
+    barred: list[OSError] = []
+    assert discover([tmp_path], barred.append) == [kept]
+    assert [Path(error.filename) for error in barred] == [tmp_path / "closed"]
+
+
+def test_a_file_of_a_folder_that_cannot_be_entered_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "a.txt")
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    assert discover([tmp_path]) == [file]
+
+
+def test_a_pipe_in_a_folder_is_no_document(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert discover([tmp_path]) == []

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,44 @@ def test_broken_files_are_named_with_the_reason_each_time(tmp_path: Path, docs: 
     (docs / "empty.txt").write_text("Now there is text.", encoding="utf-8")
     report = update(tmp_path, docs)
     assert [source for source, _ in report.skipped] == ["broken.pdf"] and report.indexed == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_left_out_with_the_reason(
+    tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update(tmp_path, docs)
+    listed = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if path == str(docs / "letters"):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    with monkeypatch.context() as barred:
+        barred.setattr(os, "scandir", scandir)
+        report = update(tmp_path, docs)
+    reason = "cannot be read: Permission denied; 1 of its files left the index"
+    assert report.skipped == [("letters/", f"{reason}, until it can be read")]
+    assert counts(report) == (0, 2, 1)
+    assert counts(update(tmp_path, docs)) == (1, 2, 0)
+
+
+def test_a_root_that_cannot_be_listed_leaves_the_index_as_it_was(
+    tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update(tmp_path, docs)
+    before, listed = content(tmp_path / "index"), os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if path == str(docs):
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    with monkeypatch.context() as barred:
+        barred.setattr(os, "scandir", scandir)
+        with pytest.raises(RetrievalError, match="Permission denied"):
+            update(tmp_path, docs)
+    assert content(tmp_path / "index") == before
 
 
 def test_a_file_of_a_name_that_is_not_unicode_is_indexed(tmp_path: Path, docs: Path) -> None:
