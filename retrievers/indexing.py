@@ -170,9 +170,10 @@ class _Update:
         self.say("checking", len(self.files), len(self.files))
 
     def _file_row(self, source: str, file: Path) -> FileRow:
-        from retrievers.loaders import MAX_BYTES, load_document
+        from retrievers.loaders import MAX_BYTES, load_document, require_regular
 
         facts, now = file.stat(), time.time_ns()
+        require_regular(facts.st_mode)
         if facts.st_size > MAX_BYTES:
             load_document(file, self.root)  # says that it is too large, without reading it
         stamp = f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"

@@ -5,6 +5,7 @@ Each format is one module with `load(data) -> Loaded`; it is imported when first
 
 import hashlib
 import importlib
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -62,9 +63,17 @@ def load_document(path: Path, root: Path) -> LoadedDocument:
     )
 
 
+def require_regular(mode: int) -> None:
+    """Raise DocumentError unless a file of this mode (of `stat`) ends when it is read."""
+    if not stat.S_ISREG(mode):
+        raise DocumentError("not a regular file: a pipe or a device is never read")
+
+
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
+        facts = path.stat()
+        require_regular(facts.st_mode)
+        size = facts.st_size
         if size > MAX_BYTES:
             raise DocumentError(f"too large: {size:,} bytes, limit {MAX_BYTES:,}")
         data = path.read_bytes()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from retrievers.corpus import Corpus
-from retrievers.errors import RetrievalError
+from retrievers.errors import DocumentError, RetrievalError
 from retrievers.indexing import IndexReport, update_index
+from retrievers.loaders import load_document
 from retrievers.pipeline import Library, open_library
 from tests.fakes import HashEmbeddings
 from tests.retrievers.index_helpers import STORIES, content, write_stories
@@ -139,6 +140,16 @@ def test_broken_files_are_named_with_the_reason_each_time(tmp_path: Path, docs: 
     (docs / "empty.txt").write_text("Now there is text.", encoding="utf-8")
     report = update(tmp_path, docs)
     assert [source for source, _ in report.skipped] == ["broken.pdf"] and report.indexed == 1
+
+
+def test_a_pipe_or_a_device_is_refused_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(RetrievalError, match=r"pipe\.txt: not a regular file"):
+        update(tmp_path, tmp_path / "pipe.txt")
+    with pytest.raises(RetrievalError, match="zero: not a regular file"):
+        update(tmp_path, Path("/dev/zero"))
+    with pytest.raises(DocumentError, match="not a regular file"):
+        load_document(tmp_path / "pipe.txt", tmp_path)
 
 
 def test_a_folder_that_cannot_be_listed_is_left_out_with_the_reason(
