@@ -80,7 +80,7 @@ def _is_served(name: str, settings: Settings) -> bool:
 def _local_model(use: str, name: str, cache_dir: Path) -> Check:
     facts: dict[str, Any] = {"use": use}
     try:
-        folder = resolve(name, cache_dir)
+        folder = resolve(name, cache_dir, "embeddings" if use == "embeddings" else "chat")
     except ModelError as error:
         absent = not (store.models_folder(cache_dir) / name.removeprefix("local:")).exists()
         detail, _, mend = str(error).rpartition("; ")

@@ -131,7 +131,7 @@ class LocalEmbeddings(Embeddings):
 
     def _find(self) -> Path:
         if self._folder is None:
-            self._folder = loading.resolve(self.model, self.cache_dir)
+            self._folder = loading.resolve(self.model, self.cache_dir, "embeddings")
         return self._folder
 
     def _load(self) -> "tuple[BertEncoder, Tokenizer]":

@@ -5,7 +5,7 @@ Nothing here downloads: a name that is not found says what exists and how to get
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llm_core import store
 from llm_core.catalogue import MODELS
@@ -18,12 +18,15 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HASHED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
-def resolve(name: str, cache_dir: Path | None = None) -> Path:
+def resolve(
+    name: str, cache_dir: Path | None = None, kind: Literal["chat", "embeddings"] = "chat"
+) -> Path:
     """Return the folder of a model: config.json, safetensors, tokenizer files.
 
     `name` is a default model (`smollm2-135m`, with or without `local:`), a folder, a
     `.gguf` file (converted once into the cache), or `local:OWNER/NAME` for a model that
-    is already in the Hugging Face cache. Raises `ModelNotFoundError` with the mend, or
+    is already in the Hugging Face cache. `kind` is that of the default
+    models which the error of an unknown name lists. Raises `ModelNotFoundError` with the mend, or
     `ModelFileError` for damaged files and pickle weights.
     """
     cache_dir = load_settings().cache_dir if cache_dir is None else cache_dir
@@ -39,7 +42,7 @@ def resolve(name: str, cache_dir: Path | None = None) -> Path:
         raise ModelFileError(f"{path} is a file; give a model folder or a .gguf file")
     if name.startswith(LOCAL) and short.count("/") == 1:
         return _from_hub_cache(short)
-    names = ", ".join(model.name for model in MODELS)
+    names = ", ".join(model.name for model in MODELS if model.kind == kind)
     raise ModelNotFoundError(
         f"there is no model {name!r}: give {names}, a model folder, a .gguf file, "
         f"or local:OWNER/NAME from the Hugging Face cache"

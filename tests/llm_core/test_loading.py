@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_core import store
+from llm_core.embeddings import LocalEmbeddings
 from llm_core.errors import ModelError, ModelFileError, ModelNotFoundError
 from llm_core.loading import model_hash, resolve
 from llm_core.settings import load_settings
@@ -44,9 +45,11 @@ def test_a_missing_default_model_names_the_command(tmp_path: Path) -> None:
         resolve("smollm2-135m", tmp_path)
 
 
-def test_an_unknown_name_lists_what_exists(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match=r"'gpt-9'.*smollm2-135m, minilm-l6"):
+def test_an_unknown_name_lists_the_models_of_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"'gpt-9': give smollm2-135m, a model folder"):
         resolve("gpt-9", tmp_path)
+    with pytest.raises(ModelNotFoundError, match=r"'e5': give minilm-l6, a model folder"):
+        LocalEmbeddings("e5", cache_dir=tmp_path).embed_query("stone")
 
 
 def test_changed_bytes_of_the_same_size_are_found(cache: Path) -> None:
