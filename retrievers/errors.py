@@ -1,5 +1,9 @@
 """Errors of the document side, each one line that names the value and the mend."""
 
+from typing import Final
+
+TOO_SLOW: Final = "too slow"  # begins the reason of a document that may be read another time
+
 
 class RetrievalError(Exception):
     """Something about documents or an index that the person can mend."""

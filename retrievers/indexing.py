@@ -18,7 +18,7 @@ from retrievers.artefact import ArtefactError
 from retrievers.bm25 import K1, B, BM25Index
 from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
-from retrievers.errors import DocumentError, RetrievalError
+from retrievers.errors import TOO_SLOW, DocumentError, RetrievalError
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import default_tokenizer, searchable_text
 from retrievers.rows import DocumentRow, FileRow, NewDocument, NewPassage
@@ -194,10 +194,11 @@ class _Update:
         gone, lost = self.before.keys() - self.seen.keys(), held.keys() - first.keys()
         if gone or lost:
             self.corpus.remove(sorted(gone), sorted(lost))
+        retried = self._touched_since_given_up(held)
         todo = [
             (sha256, source)
             for sha256, source in first.items()
-            if sha256 not in held or held[sha256].source != source
+            if sha256 not in held or held[sha256].source != source or sha256 in retried
         ]
         new: list[NewDocument] = []
         for done, (sha256, source) in enumerate(todo, 1):
@@ -212,6 +213,18 @@ class _Update:
         changed = {s: row for s, row in self.seen.items() if self.before.get(s) != row}
         if changed:
             self.corpus.put_files(changed)
+
+    def _touched_since_given_up(self, held: dict[str, DocumentRow]) -> set[str]:
+        """Hashes of documents that were too slow to read, and whose files are touched since.
+
+        Not at every update: the limit is minutes, and every question brings the index up to date.
+        """
+        slow = {sha256 for sha256, row in held.items() if (row.reason or "").startswith(TOO_SLOW)}
+        return {
+            row.sha256
+            for source, row in self.seen.items()
+            if row.sha256 in slow and row != self.before.get(source)
+        }
 
     def _read_document(self, sha256: str, source: str) -> NewDocument | None:
         """The document with its passages, or with the reason it is skipped; None if it changed."""

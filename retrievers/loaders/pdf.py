@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from retrievers.documents import Heading, Page
-from retrievers.errors import DocumentError
+from retrievers.errors import TOO_SLOW, DocumentError
 from retrievers.loaders import MAX_CHARACTERS, Loaded
 from retrievers.thai import is_mojibake, may_be_broken, repair_mojibake
 
@@ -92,7 +92,8 @@ def _page_texts(document: Any) -> list[str]:
         total += len(texts[-1])
         if time.monotonic() - began > MAX_SECONDS:
             raise DocumentError(
-                f"too slow: {index + 1} of {count} pages took over {MAX_SECONDS:.0f} s"
+                f"{TOO_SLOW}: {index + 1} of {count} pages took over {MAX_SECONDS:.0f} s; touch"
+                " the file to try again"
             )
     return texts
 

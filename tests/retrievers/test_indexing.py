@@ -14,6 +14,7 @@ from retrievers.loaders import load_document
 from retrievers.pipeline import Library, open_library
 from tests.fakes import HashEmbeddings
 from tests.retrievers.index_helpers import STORIES, content, write_stories
+from tests.retrievers.pdf_files import make_pdf
 
 
 @pytest.fixture
@@ -150,6 +151,22 @@ def test_a_pipe_or_a_device_is_refused_and_not_read(tmp_path: Path) -> None:
         update(tmp_path, Path("/dev/zero"))
     with pytest.raises(DocumentError, match="not a regular file"):
         load_document(tmp_path / "pipe.txt", tmp_path)
+
+
+def test_a_pdf_that_took_too_long_is_read_again_once_touched(
+    tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = docs / "slow.pdf"
+    file.write_bytes(make_pdf([[b"The beryl coronet."], [b"It was bent."]]))
+    monkeypatch.setattr("retrievers.indexing._SETTLED_NS", -1)
+    with monkeypatch.context() as impatient:
+        impatient.setattr("retrievers.loaders.pdf.MAX_SECONDS", 0.0)
+        ((source, reason),) = update(tmp_path, docs).skipped
+    assert source == "slow.pdf" and "touch the file to try again" in reason
+    assert update(tmp_path, docs).skipped == [(source, reason)]
+    file.touch()
+    report = update(tmp_path, docs)
+    assert report.skipped == [] and report.passages == 5
 
 
 def test_a_folder_that_cannot_be_listed_is_left_out_with_the_reason(
