@@ -71,24 +71,29 @@ def build_chat_model(
     Raises UserError or ModelError, naming the value and the mend, where the name is unknown,
     the package of its provider is missing, or a key is.
     """
-    if choice.name.startswith(HUGGING_FACE):
-        model, identity = _hugging_face(choice.name.removeprefix(HUGGING_FACE))
-    elif _is_remote(choice):
-        model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
-    else:
+    if is_ours(choice):
         model, identity = _local(choice, meter, cancel)
+    elif choice.name.startswith(HUGGING_FACE):
+        model, identity = _hugging_face(choice.name.removeprefix(HUGGING_FACE))
+    else:
+        model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
     added: list[BaseCallbackHandler] = [CountCalls(meter)]
-    if not choice.name.startswith(HUGGING_FACE) and _is_remote(choice):
+    if _is_remote(choice):
         added.append(NameFailure(identity))
     known = model.callbacks if isinstance(model.callbacks, list) else []
     model.callbacks = [*known, *added]
     return model, identity
 
 
+def is_ours(choice: ModelChoice) -> bool:
+    """Whether our own engine runs the model, which alone can repeat itself to the byte."""
+    return not choice.name.startswith(HUGGING_FACE) and not _is_remote(choice)
+
+
 def _is_remote(choice: ModelChoice) -> bool:
     """PROVIDER:NAME, or a bare name that a base URL serves; paths and ours are local."""
     name = choice.name
-    if name.startswith("local:") or Path(name).expanduser().exists():
+    if name.startswith(("local:", HUGGING_FACE)) or Path(name).expanduser().exists():
         return False
     return ":" in name or choice.base_url is not None
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from graphs.models import ModelChoice
     from graphs.nodes import Team
     from graphs.research import ResearchGraph
+    from llm_core.settings import Settings as ModelSettings
     from retrievers.pipeline import Library
 
 _VERSIONED = ("deerstalker", "langgraph", "langchain-core", "torch", "transformers")
@@ -139,7 +140,7 @@ def wire_research(
     embeddings = LocalEmbeddings(
         options.embeddings,
         cache_dir=places.cache_dir,
-        threads=places.threads,
+        threads=_threads(options, places),
         deterministic=options.deterministic,
     )
     identities = {"model": model_identity, "embeddings": embeddings.model_hash}
@@ -151,10 +152,39 @@ def wire_research(
         **{name: held[name] for name in ("index", "documents", "passages")},
         "prompts": prompt_hash(),
         "versions": versions(),
-        "seed": options.seed,
-        "deterministic": options.deterministic,
+        **_conditions(options, choice, places, console),
     }
     return Wired(ResearchTeam(model, library, embeddings), manifest)
+
+
+def _threads(options: ResearchOptions, places: "ModelSettings") -> int | None:
+    """Threads of embeddings and model; None is torch's own choice, which no other machine shares.
+
+    One from the start where answers must repeat themselves, as the model takes one then.
+    """
+    return places.threads or (1 if options.deterministic else None)
+
+
+def _conditions(
+    options: ResearchOptions,
+    choice: "ModelChoice",
+    places: "ModelSettings",
+    console: Console | None,
+) -> dict[str, Any]:
+    """What else an answer depends on, for its manifest; says so where a switch does nothing."""
+    import torch
+
+    from graphs.models import is_ours
+
+    ours = is_ours(choice)
+    if options.deterministic and not ours and console is not None:
+        console.say(f"--deterministic has no effect on {choice.name}: its replies may vary")
+    return {
+        "seed": options.seed,
+        "deterministic": options.deterministic and ours,
+        "dtype": places.dtype if ours else None,
+        "threads": _threads(options, places) or torch.get_num_threads(),
+    }
 
 
 def _model_choice(

@@ -5,20 +5,23 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from langchain_core.messages import HumanMessage
 
 from graphs.budget import CallMeter
 from graphs.cli import main
+from graphs.console import Console
 from graphs.errors import UserError
 from graphs.models import ModelChoice, build_chat_model
-from graphs.wiring import versions
+from graphs.wiring import ResearchOptions, versions, wire_research
 from llm_core.engine import GenerationCancelledError
 from llm_core.loading import model_hash, resolve
-from tests.tiny_models import write_gguf
+from tests.tiny_models import write_bert, write_gguf
 
 ASK = "Where was the blue stone hidden?"
 GOOSE = "The blue stone was hidden in the crop of a goose by James Ryder.\n"
@@ -231,3 +234,58 @@ def test_a_server_that_does_not_answer_is_named() -> None:
     model, _ = build_chat_model(choice, meter=CallMeter())
     with pytest.raises(UserError, match=r"tiny@http://127\.0\.0\.1:9/v1 failed \(Connection"):
         model.invoke("Where?")
+
+
+Wiring = Callable[..., tuple[dict[str, Any], list[str]]]
+
+
+@pytest.fixture
+def wired(tmp_path: Path, goose: Path, monkeypatch: Any) -> Wiring:
+    """Wire tiny models for real: the manifest, and the lines said on stderr."""
+    monkeypatch.setenv("DEERSTALKER_CACHE_DIR", str(tmp_path / "cache"))
+    gguf = write_gguf(tmp_path / "tiny.gguf")
+    bert = tmp_path / "bert"
+    write_bert(bert)
+
+    def wire(**options: Any) -> Any:
+        said = StringIO()
+        given = {"model": str(gguf), "embeddings": str(bert), **options}
+        team = wire_research(
+            ResearchOptions(docs=(goose,), index=tmp_path / "index", **given),
+            console=Console(StringIO(), said),
+            meter=CallMeter(),
+        )
+        return dict(team.manifest), said.getvalue().splitlines()
+
+    return wire
+
+
+def test_the_manifest_names_number_format_and_threads(wired: Wiring, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DEERSTALKER_THREADS", "2")
+    manifest, _ = wired()
+    assert (manifest["dtype"], manifest["threads"]) == ("bfloat16", 2)
+    monkeypatch.setenv("DEERSTALKER_DTYPE", "float32")
+    monkeypatch.delenv("DEERSTALKER_THREADS")
+    manifest, said = wired(deterministic=True)
+    assert (manifest["dtype"], manifest["threads"]) == ("float32", 1)
+    assert manifest["deterministic"] is True and not any("no effect" in line for line in said)
+
+
+def test_a_repeatable_run_embeds_with_one_thread_from_the_start(wired: Wiring) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        wired(deterministic=True)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_served_model_is_not_called_deterministic(wired: Wiring) -> None:
+    manifest, said = wired(
+        model="tiny", base_url="http://127.0.0.1:9/v1", deterministic=True, seed=3
+    )
+    assert manifest["deterministic"] is False and manifest["dtype"] is None
+    assert [line for line in said if "--deterministic" in line] == [
+        "--deterministic has no effect on tiny: its replies may vary"
+    ]
