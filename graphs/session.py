@@ -29,7 +29,7 @@ EXIT_PAUSED = 3
 MAX_QUESTION_WORDS = 300
 
 # A run goes on only with what it began with; anything else would mix two runs in one answer.
-_SAME_THROUGHOUT = ("model", "embeddings", "index", "prompts")
+_SAME_THROUGHOUT = ("model", "embeddings", "index", "prompts", "dtype", "threads")
 
 
 @dataclass(frozen=True)

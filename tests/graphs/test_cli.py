@@ -227,6 +227,13 @@ def test_a_run_is_started_over_when_the_index_changed_under_it(run: Run, tmp_pat
     assert steps(log).count("plan") == 2
 
 
+@pytest.mark.parametrize("name", ["dtype", "threads"])
+def test_a_run_is_started_over_under_other_arithmetic(run: Run, name: str) -> None:
+    run(ASK, "--review", "--thread", "t", script={"manifest": {name: "1"}})
+    err = run("--thread", "t", script={"manifest": {name: "2"}}, stdin="a\n")[2]
+    assert f"{name} changed since thread t began: starting it over" in err
+
+
 def test_a_failing_team_keeps_its_traceback_and_the_steps_before_it(
     run: Run, tmp_path: Path
 ) -> None:
