@@ -9,7 +9,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from graphs.budget import CallMeter
 from graphs.errors import ServedModelError, UserError
-from graphs.settings import HUGGING_FACE
+from graphs.settings import HUGGING_FACE, without_credentials
 from llm_core.errors import ModelNotFoundError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class NameFailure(BaseCallbackHandler):
 
     def on_llm_error(self, error: BaseException, **_: Any) -> None:
         if isinstance(error, Exception):
-            reason = str(error).strip() or type(error).__name__
+            reason = without_credentials(str(error).strip()) or type(error).__name__
             raise ServedModelError(
                 f"the model {self.identity} failed ({reason[:300]}): see that its server runs and"
                 " knows the name, then run the same command again"
@@ -76,7 +76,8 @@ def build_chat_model(
     elif choice.name.startswith(HUGGING_FACE):
         model, identity = _hugging_face(choice.name.removeprefix(HUGGING_FACE))
     else:
-        model, identity = _remote(choice), f"{choice.name}@{choice.base_url or 'default'}"
+        address = without_credentials(choice.base_url or "default")
+        model, identity = _remote(choice), f"{choice.name}@{address}"
     added: list[BaseCallbackHandler] = [CountCalls(meter)]
     if _is_remote(choice):
         added.append(NameFailure(identity))
@@ -140,7 +141,8 @@ def _remote(choice: ModelChoice) -> "BaseChatModel":
     except ImportError as error:
         raise UserError(f"model {choice.name!r}: {error}") from error
     except Exception as error:  # every provider has errors of its own for a bad name or key
-        raise UserError(f"cannot open model {choice.name!r}: {error}") from error
+        reason = without_credentials(str(error))
+        raise UserError(f"cannot open model {choice.name!r}: {reason}") from error
 
 
 def _hugging_face(name: str) -> "tuple[BaseChatModel, str]":

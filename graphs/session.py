@@ -64,7 +64,7 @@ class Command:
             "question": self.question,
             "docs": sorted(str(path.resolve()) for path in options.docs),
             "index": str(options.index.resolve()) if options.index else None,
-            "models": [options.model, options.embeddings, options.base_url],
+            "models": [options.model, options.embeddings, options.as_json()["base_url"]],
             "seed": options.seed,
             "deterministic": options.deterministic,
             "review": self.review,

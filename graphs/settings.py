@@ -5,6 +5,7 @@ Every field can be set as DEERSTALKER_<FIELD>; command switches win over it.
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -112,6 +113,11 @@ def telemetry_off() -> dict[str, str]:
 def child_environment() -> dict[str, str]:
     """This process's environment with telemetry switched off, for a child process."""
     return {**os.environ, **_PROCESS}
+
+
+def without_credentials(text: str) -> str:
+    """An address, or a text that holds some, without the user:password@ of each."""
+    return re.sub(r"(^|//)[^/\s]*@", r"\1", text)
 
 
 def names_hub(model: str) -> bool:

@@ -17,7 +17,7 @@ from graphs.budget import CallMeter, Limits
 from graphs.console import Console
 from graphs.errors import UserError
 from graphs.research import build_research_graph
-from graphs.settings import load_settings
+from graphs.settings import load_settings, without_credentials
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -46,16 +46,23 @@ class ResearchOptions:
     deterministic: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """These options as JSON values that mean the same in every working directory."""
+        """These options as JSON values that mean the same in every working directory.
+
+        They are kept on disk, so the address of a server is without its user and password.
+        """
+        address = self.base_url
         return {
             **asdict(self),
             "docs": [str(path.absolute()) for path in self.docs],
             "index": str(self.index.absolute()) if self.index is not None else None,
+            "base_url": without_credentials(address) if address is not None else None,
         }
 
     def with_json(self, values: Mapping[str, Any]) -> "ResearchOptions":
         """These options with `values`, some of what `as_json` gave, in their place."""
         given = dict(values)
+        if given.get("base_url") == self.as_json()["base_url"]:
+            given.pop("base_url", None)  # the same server: ours may have its password
         if "docs" in given:
             given["docs"] = tuple(map(Path, given["docs"]))
         if given.get("index") is not None:

@@ -206,6 +206,20 @@ def test_switches_given_on_resuming_win(run: Run, tmp_path: Path) -> None:
     assert [(options.model, options.seed) for options in wired] == [("n", 3)]
 
 
+def test_the_password_of_a_server_is_not_kept(run: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    address = "http://me:pass-word@127.0.0.1:9/v1"
+    given = ["--base-url", address, "--state", str(tmp_path / "s")]
+    run(ASK, *given, "--review", "--thread", "t")
+    run(ASK, *given, "--json")
+    assert all(
+        b"pass-word" not in path.read_bytes() for path in tmp_path.glob("s*") if path.is_file()
+    )
+    wired: list[ResearchOptions] = []
+    monkeypatch.setenv("DEERSTALKER_BASE_URL", address)
+    run("--thread", "t", *given[2:], script={"wired": wired}, stdin="a\n")
+    assert [options.base_url for options in wired] == [address]
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
 def test_a_seed_out_of_range_is_an_error(run: Run, seed: int) -> None:
     code, _, err = run(ASK, f"--seed={seed}")

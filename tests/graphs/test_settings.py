@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from graphs.errors import UserError
-from graphs.settings import Settings, load_settings, names_hub, sample_documents
+from graphs.settings import (
+    Settings,
+    load_settings,
+    names_hub,
+    sample_documents,
+    without_credentials,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +52,20 @@ def test_a_bad_value_is_named(monkeypatch: Any, name: str, value: str) -> None:
     monkeypatch.setenv(f"DEERSTALKER_{name}", value)
     with pytest.raises(UserError, match=f"DEERSTALKER_{name}='{value}'"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:pw@host:1/v1", "http://host:1/v1"),
+        ("http://me:p@w@host", "http://host"),
+        ("me:pw@host/v1", "host/v1"),
+        ("https://host/v1/@me", "https://host/v1/@me"),
+        ("no answer from http://me:pw@host/ at all", "no answer from http://host/ at all"),
+    ],
+)
+def test_addresses_are_shown_without_user_and_password(text: str, shown: str) -> None:
+    assert without_credentials(text) == shown
 
 
 STRICT = """

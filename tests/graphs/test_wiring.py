@@ -236,6 +236,15 @@ def test_a_server_that_does_not_answer_is_named() -> None:
         model.invoke("Where?")
 
 
+def test_the_password_of_a_server_is_in_no_identity_and_no_error_line() -> None:
+    choice = ModelChoice(name="tiny", base_url="http://me:pass-word@127.0.0.1:9/v1")
+    model, identity = build_chat_model(choice, meter=CallMeter())
+    assert identity == "tiny@http://127.0.0.1:9/v1"
+    with pytest.raises(UserError) as caught:
+        model.invoke("Where?")
+    assert "pass-word" not in str(caught.value)
+
+
 Wiring = Callable[..., tuple[dict[str, Any], list[str]]]
 
 
