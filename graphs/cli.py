@@ -40,7 +40,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="The same bytes every time, timings apart.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the model's sampling.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", help="Seed sent to a served model, kept in the result; our own model is greedy."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Thread = Annotated[
     str | None, typer.Option("--thread", help="Name of the run: begin it, go on, or show it.")

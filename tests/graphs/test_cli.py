@@ -321,6 +321,11 @@ def test_ctrl_c_while_packages_are_imported_says_how_to_go_on(run: Run, monkeypa
     )
 
 
+def test_help_promises_no_more_of_a_seed_than_it_does(run: Run) -> None:
+    shown = " ".join(run("--help")[1].split())
+    assert "Seed sent to a served model" in shown and "greedy" in shown
+
+
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
     heavy = ["torch", "transformers", "langgraph", "langchain_core", "faiss", "pydantic", "rich"]
     code = (
