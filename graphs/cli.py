@@ -5,7 +5,6 @@ Heavy packages are imported only once a question is asked, so that --help is qui
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,10 +20,14 @@ command is given again. Exit codes: 0 answered (also when the answer is "not in 
 
 Question = Annotated[str | None, typer.Argument(help="What you want to know.")]
 Docs = Annotated[
-    list[Path] | None,
-    typer.Option("--docs", help="Folder or file to search; may be given more than once."),
+    list[str] | None,
+    typer.Option(
+        "--docs", metavar="PATH", help="Folder or file to search; may be given more than once."
+    ),
 ]
-Index = Annotated[Path | None, typer.Option("--index", help="Folder that keeps the index.")]
+Index = Annotated[
+    str | None, typer.Option("--index", metavar="PATH", help="Folder that keeps the index.")
+]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -53,7 +56,9 @@ Thread = Annotated[
 Review = Annotated[
     bool, typer.Option("--review", help="Pause after the plan to approve, edit or reject it.")
 ]
-State = Annotated[Path | None, typer.Option("--state", help="SQLite file that keeps the runs.")]
+State = Annotated[
+    str | None, typer.Option("--state", metavar="PATH", help="SQLite file that keeps the runs.")
+]
 
 
 def main(argv: Sequence[str] | None = None, *, wire: "Wire | None" = None) -> int:

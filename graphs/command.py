@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """The switches as they were given; None is the default of the settings."""
+    """The switches as they were given; None is the default of the settings.
+
+    Paths are text, because a `Path` of the empty text is the current folder.
+    """
 
     question: str | None
-    docs: tuple[Path, ...]
-    index: Path | None
+    docs: tuple[str, ...]
+    index: str | None
     model: str | None
     base_url: str | None
     as_json: bool
@@ -29,7 +32,7 @@ class Given:
     quiet: bool
     thread: str | None
     review: bool
-    state: Path | None
+    state: str | None
 
 
 def run_command(given: Given, wire: "Wire | None") -> int:
@@ -71,8 +74,8 @@ def _command(given: Given, settings: "Settings") -> "Command":
     if given.seed is not None and not 0 <= given.seed < 2**63:
         raise UserError(f"the seed {given.seed} is not usable: give a whole number from 0 to 2**63")
     options = ResearchOptions(
-        docs=settings.documents(given.docs),
-        index=given.index,
+        docs=settings.documents([_path("--docs", text) for text in given.docs]),
+        index=None if given.index is None else _path("--index", given.index),
         model=given.model or settings.model,
         base_url=given.base_url or settings.base_url,
         embeddings=settings.embeddings,
@@ -82,7 +85,7 @@ def _command(given: Given, settings: "Settings") -> "Command":
     return Command(
         question=question,
         options=options,
-        state=given.state or settings.state_file(),
+        state=settings.state_file() if given.state is None else _path("--state", given.state),
         limits=settings.limits(deterministic=given.deterministic),
         thread=given.thread,
         review=given.review,
@@ -93,3 +96,9 @@ def _command(given: Given, settings: "Settings") -> "Command":
             if not (value is None or value is False or value == ())
         ),
     )
+
+
+def _path(switch: str, text: str) -> Path:
+    if not text.strip():
+        raise UserError(f"the path given to {switch} is empty: name one, or . for this folder")
+    return Path(text)

@@ -220,6 +220,15 @@ def test_the_password_of_a_server_is_not_kept(run: Run, tmp_path: Path, monkeypa
     assert [options.base_url for options in wired] == [address]
 
 
+@pytest.mark.parametrize("switch", ["--docs", "--index", "--state"])
+def test_an_empty_path_is_an_error_and_not_this_folder(
+    run: Run, switch: str, tmp_path: Path
+) -> None:
+    code, out, err = run(ASK, switch, "")
+    assert (code, out) == (2, "") and f"{switch} is empty" in error_line(err)
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
 def test_a_seed_out_of_range_is_an_error(run: Run, seed: int) -> None:
     code, _, err = run(ASK, f"--seed={seed}")
