@@ -17,6 +17,10 @@ class StateFileError(UserError):
     """The file that keeps the runs cannot be opened or written."""
 
 
+class OutputError(UserError):
+    """The answer cannot be written where it should go."""
+
+
 class ServedModelError(UserError):
     """The server of a model cannot be reached, or refused a call."""
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -13,7 +13,7 @@ from agents.errors import QuestionError
 from agents.result import ResearchResult
 from graphs.budget import CallMeter, Limits
 from graphs.console import Console
-from graphs.errors import StateFileError, ThreadError
+from graphs.errors import OutputError, StateFileError, ThreadError
 from graphs.persistence import RunStore, check_thread_id
 from graphs.research import build_research_graph
 from graphs.review import NobodyAnsweredError, ask_review
@@ -262,6 +262,18 @@ class Session:
         return Resume(resume=ask_review(asked, self.console, self.answers))
 
     def _show(self, result: ResearchResult) -> None:
+        """Give the answer; a run whose answer could not be written counts as not shown."""
+        try:
+            self._write(result)
+        except OSError as error:
+            with suppress(OSError):  # else Python writes what is left again when it exits
+                self.console.out.close()
+            raise OutputError(
+                f"cannot write the answer to stdout ({error.strerror}): make room or give another"
+                " place, and run the same command again; the answer is kept"
+            ) from error
+
+    def _write(self, result: ResearchResult) -> None:
         if self.command.as_json:
             print(
                 json.dumps(result.model_dump(mode="json"), ensure_ascii=False),

@@ -319,6 +319,24 @@ def test_a_signal_stops_the_run_and_the_same_command_finishes_it(
     assert steps(log).count("intake") == steps(log).count("plan") == 1
 
 
+@pytest.mark.parametrize("argv", [[ASK], [ASK, "--json"]])
+def test_a_full_disk_behind_stdout_is_one_line_and_the_answer_is_kept(
+    tmp_path: Path, argv: list[str]
+) -> None:
+    script = {"log": str(tmp_path / "log")}
+    command = [sys.executable, "-m", "tests.scripted_main", json.dumps(script), *argv, "--quiet"]
+    command += ["--state", str(tmp_path / "s")]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "No space left" in error_line(done.stderr)
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "Fact 1" in again.stdout
+    assert steps(tmp_path / "log").count("intake") == 1
+
+
 def test_ctrl_c_while_packages_are_imported_says_how_to_go_on(run: Run, monkeypatch: Any) -> None:
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
