@@ -1,6 +1,6 @@
 """The real command with a scripted team, for tests that start, kill and resume processes.
 
-python -m tests.scripted_main '{"delay": 0.1, "log": "/tmp/steps"}' "question" --state FILE
+python -m tests.scripted_main '{"delay": 0.1, "log": "steps.log"}' "question" --state FILE
 """
 
 import json

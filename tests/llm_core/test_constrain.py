@@ -134,8 +134,10 @@ def test_a_recursive_schema_ends(tiny):
     for limit in (8, 20, 80):
         guide = json_guide(schema, tiny.tokenizer, limit)
         value = json.loads(reply(tiny, guide, limit, temperature=3.0, seed=limit))
+        depth = 0
         while value is not None:
-            value = value["next"]
+            value, depth = value["next"], depth + 1
+        assert 1 <= depth <= limit
 
 
 def test_separators_are_those_of_json_dumps(tiny):
