@@ -66,7 +66,7 @@ def load_document(path: Path, root: Path) -> LoadedDocument:
 def require_regular(mode: int) -> None:
     """Raise DocumentError unless a file of this mode (of `stat`) ends when it is read."""
     if not stat.S_ISREG(mode):
-        raise DocumentError("not a regular file: a pipe or a device is never read")
+        raise DocumentError("cannot be read: not a regular file (a folder, a pipe or a device)")
 
 
 def _read(path: Path) -> bytes:

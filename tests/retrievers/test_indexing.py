@@ -145,9 +145,9 @@ def test_broken_files_are_named_with_the_reason_each_time(tmp_path: Path, docs: 
 
 def test_a_pipe_or_a_device_is_refused_and_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises(RetrievalError, match=r"pipe\.txt: not a regular file"):
+    with pytest.raises(RetrievalError, match=r"pipe\.txt: cannot be read: not a regular file"):
         update(tmp_path, tmp_path / "pipe.txt")
-    with pytest.raises(RetrievalError, match="zero: not a regular file"):
+    with pytest.raises(RetrievalError, match="zero: cannot be read: not a regular file"):
         update(tmp_path, Path("/dev/zero"))
     with pytest.raises(DocumentError, match="not a regular file"):
         load_document(tmp_path / "pipe.txt", tmp_path)
