@@ -69,7 +69,7 @@ class ResearchTeam:
         """Passages and evidence sentences for one sub-question."""
         return self._researcher.search(sub_question)
 
-    def gather(self, question: str, notes: list[SearchNote]) -> Gathered:  # noqa: ARG002 (a richer gatherer reads it)
+    def gather(self, question: str, notes: list[SearchNote]) -> Gathered:  # noqa: ARG002 (graphs name it)
         """Join the notes and say whether they are enough."""
         return self._gatherer.gather(notes)
 
@@ -86,7 +86,7 @@ class ResearchTeam:
         ]
         return Verified(draft=draft, verdicts=verdicts)
 
-    def repair(self, question: str, verified: Verified, evidence: list[EvidenceRef]) -> Draft:  # noqa: ARG002 (a rewriting repair reads it)
+    def repair(self, question: str, verified: Verified, evidence: list[EvidenceRef]) -> Draft:  # noqa: ARG002 (graphs name it)
         """Replace each failing sentence by the evidence it cites, or drop it."""
         texts = self._texts(evidence)
         kept: list[DraftSentence] = []
