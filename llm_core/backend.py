@@ -1,0 +1,88 @@
+"""What the engine asks of a model: one forward pass over rows of tokens, and a cache for them.
+
+A pass takes rows rather than a batch of sequences, so that decoding, chunked prefill, the
+branches of a score and several sequences at once are one call with different indices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from llm_core.adapters import Adapter
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One forward pass over T rows, which may belong to several sequences.
+
+    tokens (T,); positions (T,): rotary position of each row; slots (T,): the cache that each
+    row belongs to; columns (T,): where in that cache its key and value are written. A row
+    sees the columns [0, prefix) and [start, column] of its own cache; prefixes and starts (T,).
+    """
+
+    tokens: list[int]
+    positions: list[int]
+    slots: list[int]
+    columns: list[int]
+    prefixes: list[int]
+    starts: list[int]
+
+    @classmethod
+    def sequence(cls, tokens: Sequence[int], at: int) -> "Rows":
+        """The next tokens of one sequence whose cache holds `at` columns."""
+        count = len(tokens)
+        places = list(range(at, at + count))
+        nothing = [0] * count
+        return cls(list(tokens), places, nothing, list(places), list(nothing), list(nothing))
+
+
+class KVCache(Protocol):
+    """Keys and values of one token sequence, preallocated; owned by one run."""
+
+    length: int  # columns that are valid
+    capacity: int  # columns there is room for
+
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` columns; the room stays."""
+        ...
+
+    def read(self, start: int, end: int) -> Any:
+        """A copy of the columns [start, end), for the prefix store."""
+        ...
+
+    def write(self, block: Any, tokens: int) -> None:
+        """Append a block of `tokens` columns that a cache of the same backend gave."""
+        ...
+
+
+class Backend(Protocol):
+    """One model in memory. The caller makes sure that one `forward` runs at a time."""
+
+    name: str  # such as "kernel avx512", "torch bfloat16", "transformers float32"
+    vocabulary: int
+    window: int  # tokens of prompt and reply together
+    chunk: int  # tokens a prefill call should take
+    invariant: bool  # the same bits whatever the chunking, batch and thread count
+    column_bytes: int  # bytes that one cached token takes
+
+    def new_cache(self, capacity: int) -> KVCache:
+        """An empty cache with room for `capacity` tokens."""
+        ...
+
+    def forward(
+        self,
+        rows: Rows,
+        caches: Sequence[KVCache],
+        reads: Sequence[int],
+        adapter: "Adapter | None",
+        threads: int | None,
+    ) -> Tensor:
+        """Write the rows' keys and values; float32 logits (len(reads), V) of the rows in `reads`.
+
+        Empty `reads` skip the head. Each touched cache is then as long as its last written
+        column. `threads` None leaves the number to the backend.
+        """
+        ...
