@@ -1,0 +1,1 @@
+"""The models, written out: shapes, attention, positions, and one file per architecture."""
