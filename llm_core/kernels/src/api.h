@@ -5,16 +5,14 @@
 // Functions that can fail return 0 on success; lm_error() then says why in one line.
 //
 // Compiler flags. All files: -std=c++17 -O3 -fPIC -fvisibility=hidden -ffp-contract=off
-//   -fno-math-errno -fno-trapping-math -pthread; linked with -shared. Never -ffast-math: results
-//   must not depend on how calls are batched.
-// Sources for every machine: forward.cpp pool.cpp cache.cpp targets.cpp plain.cpp
-// x86-64 adds, each file with its own flags, and tells targets.cpp with a definition:
-//   avx2.cpp   -mavx2 -mfma -mf16c                                       -DLM_HAVE_AVX2
-//   avx512.cpp -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni   -DLM_HAVE_AVX512
-//              -mfma -mf16c -mprefer-vector-width=512
-//   avx512bf16.cpp, the same flags and -mavx512bf16                      -DLM_HAVE_AVX512BF16
-// aarch64 adds neon.cpp -march=armv8.2-a+dotprod                         -DLM_HAVE_NEON
-// (a definition is given to targets.cpp only where the file of that target is compiled in).
+//   -fno-math-errno -pthread; linked with -shared. Never -ffast-math: results must not depend on
+//   how calls are batched. Every .cpp file is compiled, target files with flags of their own:
+// x86-64: target_avx2.cpp   -mavx2 -mfma -mf16c
+//         target_avx512.cpp -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma
+//                           -mf16c -mprefer-vector-width=512
+//         target_avx512bf16.cpp  the same and -mavx512bf16
+// aarch64: target_neon.cpp -march=armv8.2-a+dotprod
+// Files of another machine's targets are left out.
 #ifndef LM_API_H
 #define LM_API_H
 

@@ -85,10 +85,10 @@ struct Target {
     // out (n, bf16, nearest even) = x * factor; n is a multiple of 16.
     void (*narrow)(const float* x, float factor, int n, uint16_t* out);
 
-    // Low-rank side path: u = bf16(scale * A x) (rank), x bf16 (columns); see lm_adapter.
-    void (*shrink)(const uint16_t* a, int columns, int rank, float scale, const uint16_t* x,
-                   uint16_t* u);
-    // y (16 * (last - first)) += B u for blocks [first, last).
+    // Low-rank side path: u (rank floats) = A x for `columns` columns, x in bf16; see lm_adapter.
+    // The caller cuts wide matrices into fixed pieces and adds their u in order.
+    void (*shrink)(const uint16_t* a, int columns, int rank, const uint16_t* x, float* u);
+    // y (16 * (last - first)) += B u for blocks [first, last), u in bf16.
     void (*expand)(const uint16_t* b, int rank, int first, int last, const uint16_t* u, float* y);
 
     // Writes a key and a value (dim floats each) to `column` of the tiles at base, as bf16.
