@@ -26,14 +26,19 @@ Report = Callable[[str], None]
 SOURCES = Path(__file__).parent / "src"
 COMPILERS = ("c++", "g++", "clang++")
 # No fast-math and no contraction: an output must be the same sum in whatever loop it is made.
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
+FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"),
+    *("-fno-math-errno", "-pthread"),
+)
 Flags = Mapping[str, tuple[str, ...]]  # of each target
+_AVX512 = (
+    *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
+    *("-mavx2", "-mfma", "-mf16c", "-mprefer-vector-width=512"),
+)
 X86_FLAGS: Flags = {
-    "avx512": (
-        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx512bf16"),
-        *("-mavx2", "-mfma", "-mf16c", "-mprefer-vector-width=512"),
-    ),
     "avx2": ("-mavx2", "-mfma", "-mf16c"),
+    "avx512": _AVX512,
+    "avx512bf16": (*_AVX512, "-mavx512bf16"),
 }
 ARM_FLAGS: Flags = {"neon": ("-march=armv8.2-a+dotprod",)}
 MACHINES = {"x86_64": X86_FLAGS, "amd64": X86_FLAGS, "aarch64": ARM_FLAGS, "arm64": ARM_FLAGS}

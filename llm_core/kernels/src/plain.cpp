@@ -213,12 +213,10 @@ void pair_products(const uint16_t* m, size_t step, int pairs, const uint16_t* x,
     }
 }
 
-void shrink(const uint16_t* a, int columns, int rank, float scale, const uint16_t* x,
-            uint16_t* u) {
+void shrink(const uint16_t* a, int columns, int rank, const uint16_t* x, float* u) {
+    memset(u, 0, static_cast<size_t>(rank) * sizeof *u);
     for (int r = 0; r < rank; r += 16) {
-        float acc[16] = {};
-        pair_products(a + 2 * r, static_cast<size_t>(2) * rank, columns / 2, x, acc);
-        for (int lane = 0; lane < 16; ++lane) u[r + lane] = to_bf16(scale * acc[lane]);
+        pair_products(a + 2 * r, static_cast<size_t>(2) * rank, columns / 2, x, u + r);
     }
 }
 
