@@ -6,12 +6,14 @@ branches of a score and several sequences at once are one call with different in
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor
 
 if TYPE_CHECKING:
     from llm_core.adapters import Adapter
+    from llm_core.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,20 @@ class Backend(Protocol):
         adapter: "Adapter | None",
         threads: int | None,
     ) -> Tensor:
-        """Write the rows' keys and values; float32 logits (len(reads), V) of the rows in `reads`.
+        """Write the rows' keys and values; logits (len(reads), V) of the rows in `reads`.
 
-        Empty `reads` skip the head. Each touched cache is then as long as its last written
-        column. `threads` None leaves the number to the backend.
+        The logits are float32, on the CPU, and the caller's to keep. Empty `reads` skip the
+        head. Each touched cache is then as long as its last written column. `threads` None
+        leaves the number to the backend.
         """
         ...
+
+
+def open_backend(model_dir: Path, settings: "Settings") -> Backend:
+    """What runs the model of a folder.
+
+    Raises ModelFileError for missing, damaged and unsuitable files.
+    """
+    from llm_core.interim_backend import InterimBackend
+
+    return InterimBackend(model_dir, settings.dtype)

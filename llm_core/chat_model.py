@@ -37,7 +37,20 @@ from llm_core.structured import as_messages, structured_runnable
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
 PROVIDER = "deerstalker"
-_DEFAULTS = ("model", "temperature", "top_k", "top_p", "max_tokens", "seed", "deterministic")
+_DEFAULTS = (
+    "model",
+    "adapter",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
+    "max_tokens",
+    "seed",
+    "deterministic",
+    "repetition_guard",
+)
 
 
 class LocalChatModel(BaseChatModel):
@@ -51,18 +64,25 @@ class LocalChatModel(BaseChatModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     model: str = "smollm2-135m"
+    adapter: str | None = None
+    """The folder of a low-rank adapter (PEFT format) that the replies are written with."""
     temperature: float = Field(default=0.0, ge=0)
     top_k: int = Field(default=0, ge=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, lt=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    frequency_penalty: float = 0.0
     max_tokens: int = Field(default=256, ge=1)
     stop: list[str] | None = None
     seed: int | None = None
     deterministic: bool = False
+    repetition_guard: bool = True
+    """Whether free text that has become a loop ends, with the finish reason "repetition"."""
     window: int | None = Field(default=None, ge=16)
     """Tokens of prompt and reply together, where fewer are wanted than the model has."""
     cache_dir: Path | None = None
     threads: int | None = Field(default=None, ge=1)
-    dtype: Literal["bfloat16", "float32"] | None = None
+    dtype: Literal["auto", "bfloat16", "float32"] | None = None
     embeddings: Any = Field(default=None, exclude=True, repr=False)
     """An embedding model that helps to decide whether a tool is called; optional."""
 
@@ -251,8 +271,9 @@ class LocalChatModel(BaseChatModel):
             settings = load_settings()
             engine = open_engine(
                 resolve(name, self._cache_dir()),
-                self.dtype or settings.dtype,
+                self.dtype,
                 self.threads or settings.threads,
+                settings,
             )
             found = Replier(engine, self.embeddings, self.window)
             self._repliers[(name, *settled)] = found

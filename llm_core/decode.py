@@ -1,22 +1,30 @@
-"""The decoding loop: forced tokens in one pass, one picked token at a time otherwise."""
+"""The decoding of one reply: forced tokens in one pass, one picked token at a time otherwise.
 
-from collections.abc import Callable, Collection, Generator, Sequence
+The decoder never calls the model. It is given logits and says which tokens the model must
+read next, so that one reply, several side by side, and drafted tokens share it.
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from llm_core.constrain import Guide
-from llm_core.sampling import Sampler, log_probability
+from llm_core.loops import LoopGuard
+from llm_core.sampling import Sampler, best_tokens, log_probability
 
 
 @dataclass(frozen=True)
 class Step:
-    """One token, with its log-probability under the bare model (0.0 where it was forced)."""
+    """One token, with its log-probability under the bare model (0.0 where it was forced).
+
+    `top` holds the most probable tokens at its place, where these were asked for.
+    """
 
     token: int
     logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 class Bias(Protocol):
@@ -31,53 +39,72 @@ class Bias(Protocol):
         ...
 
 
-@dataclass
 class Decoder:
-    """How one reply is written: at most `limit` tokens, ended early by any of `stop_ids`."""
+    """How one reply is written: at most `limit` tokens, ended early by any of `stop_ids`.
 
-    sampler: Sampler
-    stop_ids: Collection[int]
-    limit: int
-    guide: Guide | None = None
-    bias: Bias | None = None
+    `finish` is None while it goes on, then "stop", "length" or "repetition"; `waiting` are
+    the tokens that the model has not read yet.
+    """
 
-    def run(
-        self, step: Callable[[Sequence[int]], Tensor], logits: Tensor
-    ) -> Generator[Step, None, str]:
-        """Yield tokens; returns "stop" or "length".
+    def __init__(
+        self,
+        sampler: Sampler,
+        stop_ids: Collection[int],
+        limit: int,
+        guide: Guide | None = None,
+        bias: Bias | None = None,
+        *,
+        top: int = 0,
+        loops: LoopGuard | None = None,
+    ) -> None:
+        self._sampler = sampler
+        self._stop_ids = stop_ids
+        self._left = limit
+        self._guide = guide
+        self._bias = bias
+        self._top = top
+        self._loops = loops
+        self.waiting: list[int] = []
+        self.finish: str | None = None
 
-        `step` appends tokens and gives the logits (V,) after them; `logits` are those after
-        the prompt.
-        """
-        made, waiting = 0, list[int]()
-        while True:
-            for token in self.guide.forced() if self.guide else ():
-                waiting.append(token)
-                self._note(token)
-                made += 1
-                yield Step(token, 0.0)
-            if self.guide is not None and self.guide.done():
-                return "stop"
-            if made >= self.limit:
-                return "length"
-            if waiting:
-                logits = step(waiting)
-            token = self._pick(logits)
-            if token in self.stop_ids:
-                return "stop"
-            waiting = [token]
+    def begin(self) -> list[Step]:
+        """The tokens that must come first, perhaps none."""
+        return self._forced()
+
+    def take(self, logits: Tensor) -> list[Step]:
+        """The next tokens, given float32 logits (V,) after everything that was waiting."""
+        token = self._pick(logits)
+        if token in self._stop_ids:
+            self.finish = "stop"
+            return []
+        self.waiting = []
+        step = Step(token, log_probability(logits, token), best_tokens(logits, self._top))
+        self._note(token)
+        return [step, *self._forced()]
+
+    def _forced(self) -> list[Step]:
+        steps = []
+        for token in self._guide.forced() if self._guide else ():
             self._note(token)
-            made += 1
-            yield Step(token, log_probability(logits, token))
+            steps.append(Step(token, 0.0))
+        if self._guide is not None and self._guide.done():
+            self.finish = "stop"
+        elif self.finish is None and self._left <= 0:
+            self.finish = "length"
+        return steps
 
     def _pick(self, logits: Tensor) -> int:
-        if self.bias is not None:
-            logits = self.bias.add(logits)
-        if self.guide is None:
-            return self.sampler.pick(logits)
-        allowed = torch.from_numpy(self.guide.mask())
-        return self.guide.accept(self.sampler.pick(logits.masked_fill(~allowed, -torch.inf)))
+        if self._bias is not None:
+            logits = self._bias.add(logits)
+        if self._guide is None:
+            return self._sampler.pick(logits)
+        return self._guide.accept(self._sampler.pick(logits, self._guide.mask()))
 
     def _note(self, token: int) -> None:
-        if self.bias is not None:
-            self.bias.accept(token)
+        self.waiting.append(token)
+        self._left -= 1
+        self._sampler.note(token)
+        if self._bias is not None:
+            self._bias.accept(token)
+        if self._loops is not None and self._loops.note(token):
+            self.finish = "repetition"

@@ -1,56 +1,69 @@
 """Token ids in, token ids out: prefill, constrained decoding, and scoring of continuations.
 
-The engine knows neither text nor LangChain. One lock guards the model, taken per forward
-pass, so parallel callers take turns and a slow reader of a stream never blocks the others.
+The engine knows neither text nor LangChain, and no architecture: a backend runs the model.
+One lock guards that, fair and taken per forward pass, so parallel callers take turns and a
+slow reader of a stream never blocks the others.
 """
 
 import threading
-from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from llm_core.cache import PrefixStore, TokenCache, common_prefix
+from llm_core.backend import Backend, open_backend
+from llm_core.batch import Batch, Reply
+from llm_core.cache import PrefixStore, common_prefix
 from llm_core.constrain import Guide
 from llm_core.decode import Bias, Decoder, Step
-from llm_core.errors import ContextBudgetError, ModelError
-from llm_core.packing import Branch, groups, pack
-from llm_core.sampling import Sampler, Sampling
+from llm_core.errors import ContextBudgetError
+from llm_core.loops import LoopGuard
+from llm_core.packing import Branch, groups
+from llm_core.run import GenerationCancelledError, Machine, Mode, Run
+from llm_core.sampling import Sampler, Sampling, log_normaliser
+from llm_core.settings import Settings, load_settings
+from llm_core.threads import ThreadGovernor
 from llm_core.tokenizer import TextTokenizer
-from llm_core.weights import load_causal_lm
+from llm_core.turns import Turns
 
-_CHUNK = 256  # tokens a prefill step takes
-_GRID = 128  # in deterministic mode prefill steps start and end on multiples of this
-_FIXED_THREADS = 1  # in deterministic mode: sums are rounded by how work is split
-_PACK = 512  # tokens of branches scored in one forward pass
+if TYPE_CHECKING:
+    from llm_core.adapters import Adapter
 
+__all__ = ["Engine", "GenerationCancelledError", "Reply", "Step", "open_engine"]
 
-class GenerationCancelledError(ModelError):
-    """The caller asked to stop before the reply was complete."""
+_PACK = 512  # rows of branches that stand behind one prefix at a time
 
 
 class Engine:
     """One model in memory; safe to use from several threads.
 
-    `threads` None leaves torch's own choice, except that deterministic calls always use a
-    fixed number. Raises ModelFileError when the folder cannot be loaded.
+    `dtype` and the rest of `settings` choose the backend (see `open_backend`). `threads` None
+    takes the free cores, one where the machine is busy. Raises ModelFileError when the folder
+    cannot be loaded.
     """
 
     def __init__(
-        self, model_dir: Path, dtype: str = "bfloat16", threads: int | None = None
+        self,
+        model_dir: Path,
+        dtype: str | None = None,
+        threads: int | None = None,
+        *,
+        settings: Settings | None = None,
+        backend: Backend | None = None,
     ) -> None:
-        self._model = load_causal_lm(model_dir, dtype)
-        config = self._model.config
-        self.vocabulary: int = config.vocab_size
-        self.window: int = config.max_position_embeddings
+        settings = load_settings() if settings is None else settings
+        if dtype is not None:
+            settings = settings.model_copy(update={"dtype": dtype})
+        self.backend = open_backend(model_dir, settings) if backend is None else backend
+        self.vocabulary: int = self.backend.vocabulary
+        self.window: int = self.backend.window
         self.tokenizer = TextTokenizer(model_dir, self.vocabulary)
-        self._depth: int = config.num_hidden_layers
-        self._threads = threads
-        self._lock = threading.Lock()
-        self._stores = {False: PrefixStore(), True: PrefixStore()}
+        self._store = PrefixStore(settings.prefix_mb << 20, self.backend.column_bytes)
+        self._adapters: dict[Path, tuple[Hashable, Adapter]] = {}
+        count = ThreadGovernor().count if threads is None else partial(int, threads)
+        self._machine = Machine(self.backend, Turns(), self._store, count)
 
     def generate(
         self,
@@ -63,21 +76,75 @@ class Engine:
         logits_bias: Bias | None = None,
         cancel: threading.Event | None = None,
         deterministic: bool = False,
+        adapter: "Adapter | None" = None,
+        logprobs: int = 0,
+        guard_loops: bool = False,
+        speculate: bool = True,
     ) -> Generator[Step, None, str]:
-        """Yield the tokens of one reply; returns "stop" or "length".
+        """Yield the tokens of one reply; returns "stop", "length" or "repetition".
 
         `deterministic` promises the same tokens whether or not the prompt's beginning was
-        still in memory. Raises ContextBudgetError when prompt and reply do not fit the
-        window, GenerationCancelledError within one token of `cancel` being set.
+        still in memory. `logprobs` asks for that many best tokens at each place;
+        `guard_loops` ends a reply that repeats itself. `speculate` guesses tokens from
+        earlier text where that cannot change any. Raises ContextBudgetError when prompt and
+        reply do not fit the window, GenerationCancelledError within one token of `cancel`.
         """
         self.check_budget(len(prompt_ids), max_tokens)
-        run = _Run(self, deterministic, cancel)
+        mode = Mode(adapter, deterministic, cancel)
+        guess = speculate and self.backend.invariant
+        run = Run(self._machine, mode, len(prompt_ids) + max_tokens, guess=guess)
+        decoder = Decoder(
+            Sampler(sampling, prompt_ids),
+            stop_ids,
+            max_tokens,
+            guide,
+            logits_bias,
+            top=logprobs,
+            loops=LoopGuard() if guard_loops else None,
+        )
         try:
             logits = run.prefill(prompt_ids)
-            decoder = Decoder(Sampler(sampling), stop_ids, max_tokens, guide, logits_bias)
-            return (yield from decoder.run(run.step, logits))
+            yield from _watched(decoder.begin(), mode)
+            while decoder.finish is None:
+                if decoder.waiting:
+                    logits = run.step(decoder.waiting)
+                yield from _watched(decoder.take(logits), mode)
+            return decoder.finish
         finally:
             run.keep()
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_tokens: int,
+        sampling: Sampling | Sequence[Sampling],
+        stop_ids: Collection[int],
+        guides: Sequence[Guide | None] | None = None,
+        adapter: "Adapter | None" = None,
+        cancel: threading.Event | None = None,
+        deterministic: bool = False,
+        logprobs: int = 0,
+        guard_loops: bool = False,
+    ) -> list[Reply]:
+        """Replies to several prompts, written side by side; in the order of the prompts.
+
+        One `sampling` counts for each prompt as if it were alone, its seed too. On a backend
+        that rounds by shape, `deterministic` writes one after another.
+        """
+        for prompt in prompts:
+            self.check_budget(len(prompt), max_tokens)
+        many = [sampling] * len(prompts) if isinstance(sampling, Sampling) else list(sampling)
+        limits = guides if guides is not None else [None] * len(prompts)
+        mode = Mode(adapter, deterministic, cancel)
+        batch = Batch(self._machine, mode, max_tokens)
+        for prompt, how, guide in zip(prompts, many, limits, strict=True):
+            loops = LoopGuard() if guard_loops else None
+            decoder = Decoder(
+                Sampler(how, prompt), stop_ids, max_tokens, guide, top=logprobs, loops=loops
+            )
+            batch.add(list(prompt), decoder)
+        return batch.run()
 
     def score(
         self,
@@ -85,11 +152,14 @@ class Engine:
         continuations: Sequence[Sequence[int]],
         *,
         deterministic: bool = False,
+        adapter: "Adapter | None" = None,
     ) -> list[float]:
         """Summed log-probabilities of each continuation after the prompt, computed once."""
         prompt = list(prompt_ids)
         return self.score_sequences(
-            [([*prompt, *tail], len(tail)) for tail in continuations], deterministic=deterministic
+            [([*prompt, *tail], len(tail)) for tail in continuations],
+            deterministic=deterministic,
+            adapter=adapter,
         )
 
     def score_sequences(
@@ -98,6 +168,7 @@ class Engine:
         *,
         deterministic: bool = False,
         cancel: threading.Event | None = None,
+        adapter: "Adapter | None" = None,
     ) -> list[float]:
         """For each (tokens, n): the summed log-probabilities of the last n tokens.
 
@@ -109,16 +180,40 @@ class Engine:
             if not 0 < scored < len(tokens):
                 raise ValueError(f"cannot score {scored} of {len(tokens)} tokens")
             self.check_budget(len(tokens), 0)
-        shared = min(common_prefix(sequences[0][0], tokens) for tokens, _ in sequences)
-        shared = min(shared, *(len(tokens) - scored - 1 for tokens, scored in sequences))
+        first = sequences[0][0]
+        shared = min(
+            min(common_prefix(first, tokens), len(tokens) - scored) for tokens, scored in sequences
+        )
         branches = [Branch(tokens[shared:], scored) for tokens, scored in sequences]
-        run = _Run(self, deterministic, cancel)
-        try:
-            if shared:
-                run.prefill(sequences[0][0][:shared])
-            return [score for part in groups(branches, _PACK) for score in run.score(part)]
-        finally:
-            run.keep()
+        packed = list(groups(branches, _PACK))
+        room = max(sum(branch.rows for _, branch in group) for group in packed)
+        run = Run(self._machine, Mode(adapter, deterministic, cancel), shared + room)
+        sums = dict.fromkeys(range(len(branches)), 0.0)
+        if shared:
+            sums |= _first_tokens(run.prefill(first[:shared]), branches)
+        for group in packed:
+            for number, gained in run.score(group).items():
+                sums[number] += gained
+        return list(sums.values())
+
+    def adapter(self, folder: str | Path | None) -> "Adapter | None":
+        """The adapter of a folder, read again only when its files have changed; None for None.
+
+        Raises ModelFileError for what is missing, damaged or of an unknown kind.
+        """
+        if folder is None:
+            return None
+        from llm_core.adapters import load_adapter
+
+        path = Path(folder).expanduser().resolve()
+        stamps = tuple(
+            (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+            for file in sorted(path.glob("adapter_*"))
+        )
+        held = self._adapters.get(path)
+        if held is None or held[0] != stamps:
+            held = self._adapters[path] = stamps, load_adapter(path)
+        return held[1]
 
     def check_budget(self, prompt: int, reply: int, window: int | None = None) -> None:
         """Raise ContextBudgetError unless a prompt and a reply of these sizes fit.
@@ -134,99 +229,46 @@ class Engine:
 
     def forget(self) -> None:
         """Drop every kept prompt."""
-        with self._lock:
-            for store in self._stores.values():
-                store.clear()
-
-    @contextmanager
-    def claim(self, deterministic: bool) -> Iterator[None]:
-        """Hold the model for one forward pass, with the thread count that the mode asks for."""
-        threads = self._threads or (_FIXED_THREADS if deterministic else None)
-        with self._lock, torch.inference_mode():
-            if threads is not None and torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
-            yield
+        self._store.clear()
 
 
-class _Run:
-    """The state of one call: its cache, and the forward passes over it."""
+def _first_tokens(logits: Tensor, branches: Sequence[Branch]) -> dict[int, float]:
+    """Log-probability of the first token of each branch that is scored whole.
 
-    def __init__(self, engine: Engine, deterministic: bool, cancel: threading.Event | None) -> None:
-        self._engine = engine
-        self._deterministic = deterministic
-        self._cancel = cancel
-        self._cache = TokenCache(engine._depth)
+    `logits` (V,) are those after the shared prefix, which predicts these tokens.
+    """
+    values = logits.numpy()
+    normaliser = log_normaliser(values)
+    return {
+        number: float(values[branch.tokens[0]]) - normaliser
+        for number, branch in enumerate(branches)
+        if branch.scored == len(branch.tokens)
+    }
 
-    def prefill(self, tokens: Sequence[int]) -> Tensor:
-        """Read a prompt, reusing what is kept of it; logits (V,) after its last token."""
-        grid = _GRID if self._deterministic else None
-        store = self._engine._stores[self._deterministic]
-        with self._engine._lock:
-            found = store.match(tokens[:-1], grid)
-        self._cache = found or self._cache
-        logits = torch.empty(0)
-        at = len(self._cache.tokens)
-        while at < len(tokens):
-            end = min(at // _GRID * _GRID + _GRID if grid else at + _CHUNK, len(tokens))
-            logits = self.step(tokens[at:end])
-            at = end
-        self._cache.aligned = len(tokens) // _GRID * _GRID if grid else 0
-        return logits
 
-    def step(self, tokens: Sequence[int]) -> Tensor:
-        """Append tokens; logits (V,) in float32 after the last of them."""
-        self._check_cancel()
-        with self._engine.claim(self._deterministic):
-            out = self._engine._model(
-                input_ids=torch.tensor([list(tokens)]),
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits: Tensor = out.logits[0, -1].float()
-        self._cache.tokens += tokens
-        return logits
-
-    def score(self, branches: list[Branch]) -> list[float]:
-        """Summed log-probabilities of the scored ends of `branches` after the cache."""
-        self._check_cancel()
-        prefix = len(self._cache.tokens)
-        row = pack(branches, prefix)
-        model = self._engine._model
-        with self._engine.claim(self._deterministic):
-            hidden = model.model(
-                input_ids=row.tokens,
-                position_ids=row.positions,
-                attention_mask=row.mask,
-                past_key_values=self._cache,
-                use_cache=True,
-            ).last_hidden_state[0]
-            self._cache.truncate(prefix)
-            logits = model.lm_head(hidden[row.reads]).float()  # (R, V)
-            gained = logits.gather(1, row.targets[:, None])[:, 0] - logits.logsumexp(1)
-        return [float(part.sum()) for part in gained.split(row.counts)]
-
-    def keep(self) -> None:
-        """Hand the cache to the engine for later prompts, cut to its last whole step."""
-        self._cache.truncate(len(self._cache.tokens))
-        if self._cache.tokens:
-            with self._engine._lock:
-                self._engine._stores[self._deterministic].keep(self._cache)
-
-    def _check_cancel(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            raise GenerationCancelledError("the reply was cancelled before it was complete")
+def _watched(steps: list[Step], mode: Mode) -> Iterator[Step]:
+    for step in steps:
+        yield step
+        mode.check_cancel()
 
 
 @lru_cache(maxsize=2)
-def _open(model_dir: Path, dtype: str, threads: int | None) -> Engine:
-    return Engine(model_dir, dtype, threads)
+def _open(model_dir: Path, threads: int | None, settings: Settings) -> Engine:
+    return Engine(model_dir, threads=threads, settings=settings)
 
 
 _opening = threading.Lock()
 
 
-def open_engine(model_dir: Path, dtype: str = "bfloat16", threads: int | None = None) -> Engine:
+def open_engine(
+    model_dir: Path,
+    dtype: str | None = None,
+    threads: int | None = None,
+    settings: Settings | None = None,
+) -> Engine:
     """The engine of a folder, shared by all who ask for the same one (the last two stay)."""
+    settings = load_settings() if settings is None else settings
+    if dtype is not None:
+        settings = settings.model_copy(update={"dtype": dtype})
     with _opening:
-        return _open(model_dir.resolve(), dtype, threads)
+        return _open(model_dir.resolve(), threads, settings)

@@ -12,12 +12,17 @@ from llm_core.toolcalls import ToolSpec, tool_choice_of
 _VOID = {"strict", "parallel_tool_calls", "stream_usage", "ls_structured_output_format"}
 _KNOWN = {
     "model",
+    "adapter",
     "temperature",
     "top_k",
     "top_p",
+    "min_p",
+    "repetition_penalty",
+    "frequency_penalty",
     "max_tokens",
     "seed",
     "deterministic",
+    "repetition_guard",
     "tools",
     "tool_choice",
     "response_format",
@@ -32,12 +37,17 @@ class CallOptions:
     """The settings of one call, defaults filled in."""
 
     model: str
+    adapter: str | None
     temperature: float
     top_k: int
     top_p: float
+    min_p: float
+    repetition_penalty: float
+    frequency_penalty: float
     max_tokens: int
     seed: int | None
     deterministic: bool
+    repetition_guard: bool
     stop: tuple[str, ...]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"

@@ -1,81 +1,103 @@
-"""Many continuations of one prefix in one forward pass.
+"""Several token sequences in one forward pass: the branches of a score, replies side by side.
 
-The branches stand side by side in one row; a mask lets each token see the shared prefix and
-the earlier tokens of its own branch, and positions restart after the prefix in every branch.
+Branches stand one after another in the columns behind their shared prefix. Each row sees that
+prefix and the earlier rows of its own branch, and positions restart behind the prefix.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+from llm_core.backend import Rows
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Tokens after the shared prefix; the last `scored` of them are to be predicted."""
+    """Tokens after the shared prefix; the last `scored` of them are to be predicted.
+
+    Where all are to be predicted, the prefix predicts the first.
+    """
 
     tokens: list[int]
     scored: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.scored < len(self.tokens):
+        if not 0 < self.scored <= len(self.tokens):
             raise ValueError(f"cannot score {self.scored} of {len(self.tokens)} tokens")
 
+    @property
+    def rows(self) -> int:
+        """Tokens that go through the model: the last one predicts nothing."""
+        return len(self.tokens) - 1
 
-@dataclass(frozen=True)
-class Pack:
-    """The tensors of one forward pass over several branches.
 
-    tokens and positions (1, T); mask (1, 1, T, prefix + T), True where a token may look;
-    reads (R,): the rows that predict; targets (R,): what they should predict;
-    counts: how many of these belong to each branch, in order.
+@dataclass
+class Pass:
+    """One forward pass: its rows, the rows to read, and what each of these should predict.
+
+    reads, targets and owners have one entry a prediction; owners names the branch.
     """
 
-    tokens: Tensor
-    positions: Tensor
-    mask: Tensor
-    reads: Tensor
-    targets: Tensor
-    counts: list[int]
+    rows: Rows = field(default_factory=lambda: Rows([], [], [], [], [], []))
+    reads: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
 
 
-def pack(branches: Sequence[Branch], prefix: int) -> Pack:
-    """Lay out `branches` after a prefix of `prefix` tokens."""
-    sizes = [len(branch.tokens) for branch in branches]
-    total = sum(sizes)
-    mask = torch.zeros(total, prefix + total, dtype=torch.bool)
-    mask[:, :prefix] = True
-    positions = torch.empty(total, dtype=torch.long)
-    reads: list[int] = []
-    targets: list[int] = []
-    at = 0
-    for branch, size in zip(branches, sizes, strict=True):
-        own = slice(prefix + at, prefix + at + size)
-        mask[at : at + size, own] = torch.ones(size, size, dtype=torch.bool).tril()
-        positions[at : at + size] = torch.arange(prefix, prefix + size)
-        reads += range(at + size - branch.scored - 1, at + size - 1)
-        targets += branch.tokens[-branch.scored :]
-        at += size
-    return Pack(
-        tokens=torch.tensor([[token for branch in branches for token in branch.tokens]]),
-        positions=positions[None],
-        mask=mask[None, None],
-        reads=torch.tensor(reads),
-        targets=torch.tensor(targets),
-        counts=[branch.scored for branch in branches],
-    )
+def passes(
+    branches: Sequence[tuple[int, Branch]], prefix: int, most_rows: int, most_reads: int
+) -> Iterator[Pass]:
+    """Lay out numbered branches behind `prefix` columns, cut into passes of bounded size.
+
+    A long branch may be spread over several passes: later rows see the columns that the
+    earlier passes wrote.
+    """
+    part, column = Pass(), prefix
+    for number, branch in branches:
+        start = column
+        for place in range(branch.rows):
+            if len(part.rows.tokens) == most_rows or len(part.reads) == most_reads:
+                yield part
+                part = Pass()
+            if place + 1 >= len(branch.tokens) - branch.scored:
+                part.reads.append(len(part.rows.tokens))
+                part.targets.append(branch.tokens[place + 1])
+                part.owners.append(number)
+            _append(part.rows, branch.tokens[place], prefix + place, 0, column, prefix, start)
+            column += 1
+    if part.rows.tokens:
+        yield part
 
 
-def groups(branches: Sequence[Branch], limit: int) -> Iterator[list[Branch]]:
-    """Runs of branches of at most `limit` tokens together (a longer one stands alone)."""
-    group: list[Branch] = []
+def groups(branches: Sequence[Branch], limit: int) -> Iterator[list[tuple[int, Branch]]]:
+    """Runs of numbered branches of at most `limit` rows together; a longer one stands alone."""
+    group: list[tuple[int, Branch]] = []
     held = 0
-    for branch in branches:
-        if group and held + len(branch.tokens) > limit:
+    for number, branch in enumerate(branches):
+        if group and held + branch.rows > limit:
             yield group
             group, held = [], 0
-        group.append(branch)
-        held += len(branch.tokens)
+        group.append((number, branch))
+        held += branch.rows
     if group:
         yield group
+
+
+def side_by_side(parts: Sequence[tuple[Sequence[int], int]]) -> tuple[Rows, list[int]]:
+    """Rows for (next tokens, columns held) of several sequences, and the last row of each."""
+    rows, reads = Rows([], [], [], [], [], []), []
+    for slot, (tokens, at) in enumerate(parts):
+        for place, token in enumerate(tokens, start=at):
+            _append(rows, token, place, slot, place, 0, 0)
+        reads.append(len(rows.tokens) - 1)
+    return rows, reads
+
+
+def _append(
+    rows: Rows, token: int, position: int, slot: int, column: int, prefix: int, start: int
+) -> None:
+    rows.tokens.append(token)
+    rows.positions.append(position)
+    rows.slots.append(slot)
+    rows.columns.append(column)
+    rows.prefixes.append(prefix)
+    rows.starts.append(start)

@@ -75,7 +75,10 @@ class Replier:
         for tokens, _ in sequences:
             self.engine.check_budget(len(tokens), 0, self.window)
         return self.engine.score_sequences(
-            sequences, deterministic=options.deterministic, cancel=options.cancel
+            sequences,
+            deterministic=options.deterministic,
+            cancel=options.cancel,
+            adapter=self.engine.adapter(options.adapter),
         )
 
     def extract(self, turns: Sequence[Turn], text: str, prefix: str, options: CallOptions) -> str:
@@ -159,12 +162,14 @@ class Replier:
         steps = engine.generate(
             prompt,
             max_tokens=limit,
-            sampling=Sampling(options.temperature, options.top_k, options.top_p, options.seed),
+            sampling=_sampling(options),
             stop_ids=engine.tokenizer.end_ids,
             guide=guide,
             logits_bias=bias,
             cancel=options.cancel,
             deterministic=options.deterministic,
+            adapter=engine.adapter(options.adapter),
+            guard_loops=options.repetition_guard and guide is None,
         )
         usage.prompt += len(prompt)
         text = engine.tokenizer.stream()
@@ -196,6 +201,18 @@ def _through(stops: StopText, pieces: Generator[str, None, str]) -> Generator[Pa
                 return "stop"
     finally:
         pieces.close()
+
+
+def _sampling(options: CallOptions) -> Sampling:
+    return Sampling(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+        frequency_penalty=options.frequency_penalty,
+    )
 
 
 def _asks(turns: Sequence[Turn]) -> bool:

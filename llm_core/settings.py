@@ -10,7 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from llm_core.errors import ModelError
 
-Dtype = Literal["bfloat16", "float32"]
+Dtype = Literal["auto", "bfloat16", "float32"]
+Kernel = Literal["auto", "off", "avx512", "avx2", "neon", "plain"]
+Device = Literal["auto", "cpu", "cuda"]
 PREFIX = "DEERSTALKER_"
 
 
@@ -21,7 +23,13 @@ class Settings(BaseSettings):
 
     cache_dir: Path = Field(default_factory=lambda: user_cache_path("deerstalker", appauthor=False))
     threads: int | None = Field(default=None, ge=1, le=1024)
-    dtype: Dtype = "bfloat16"
+    dtype: Dtype = "auto"
+    """auto: the kernel on the stored weights where it can run them, bfloat16 otherwise."""
+    kernel: Kernel = "auto"
+    """Which instructions the kernel uses; off leaves every model to torch."""
+    device: Device = "auto"
+    prefix_mb: int = Field(default=192, ge=0, le=1 << 20)
+    """Most megabytes that the beginnings of earlier prompts may take in memory."""
 
 
 def load_settings() -> Settings:

@@ -272,7 +272,7 @@ def wired(tmp_path: Path, goose: Path, monkeypatch: Any) -> Wiring:
 def test_the_manifest_names_number_format_and_threads(wired: Wiring, monkeypatch: Any) -> None:
     monkeypatch.setenv("DEERSTALKER_THREADS", "2")
     manifest, _ = wired()
-    assert (manifest["dtype"], manifest["threads"]) == ("bfloat16", 2)
+    assert (manifest["dtype"], manifest["threads"]) == ("auto", 2)
     monkeypatch.setenv("DEERSTALKER_DTYPE", "float32")
     monkeypatch.delenv("DEERSTALKER_THREADS")
     manifest, said = wired(deterministic=True)

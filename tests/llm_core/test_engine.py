@@ -103,7 +103,7 @@ def test_an_interrupted_step_leaves_a_usable_cache(exact, monkeypatch):
     exact.forget()
     expected = tokens(exact, PROMPT)
     exact.forget()
-    layer = exact._model.model.layers[1]
+    layer = exact.backend._model.model.layers[1]
 
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
