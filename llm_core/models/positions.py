@@ -17,17 +17,15 @@ def rotary_tables(
     Channel i of a head turns together with channel i + head_dim / 2, as in the Hugging Face
     order of query and key rows. Source: Su et al. 2021 (RoFormer).
     """
-    return rotary_angles(config.rope, config.head_dim, positions)
-
-
-def rotary_angles(
-    rope: Rope, head_dim: int, positions: Tensor | Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """`rotary_tables` for one rotation and one width of head."""
     at = torch.as_tensor(positions)
-    frequencies = inverse_frequencies(rope, head_dim).to(at.device)
-    angles = at.to(torch.float32)[:, None] * frequencies  # (P, head_dim / 2)
-    return angles.cos() * rope.scale, angles.sin() * rope.scale
+    frequencies = inverse_frequencies(config.rope, config.head_dim).to(at.device)
+    return angle_tables(frequencies, config.rope.scale, at)
+
+
+def angle_tables(frequencies: Tensor, scale: float, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (P, D / 2) in float32, times `scale`; frequencies (D / 2,)."""
+    angles = positions.to(torch.float32)[:, None] * frequencies  # (P, D / 2)
+    return angles.cos() * scale, angles.sin() * scale
 
 
 def inverse_frequencies(rope: Rope, head_dim: int) -> Tensor:
