@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 MAGIC = b"DSPACK01"
+TEMPORARY = ".tmp-"  # of files being written
 ALIGNMENT = 4096  # bytes; a page, and a multiple of every vector width
 _LARGEST_HEADER = 16 << 20
 _BLANK = "0" * 64
@@ -60,7 +61,7 @@ def write_mapped(path: Path, key: str, meta: dict[str, Any], specs: list[ArraySp
     }
     header["sealed"] = time.time_ns()
     length = _aligned(len(MAGIC) + 8 + len(json.dumps(header)))
-    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.seek(length)
@@ -86,14 +87,7 @@ def read_mapped(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Array]]
     The arrays are read-only views of the mapped file.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(len(MAGIC) + 8)
-            length = int.from_bytes(start[len(MAGIC) :], "little")
-            if start[: len(MAGIC)] != MAGIC or length > _LARGEST_HEADER:
-                return None
-            header = json.loads(file.read(length))
-            status = os.fstat(file.fileno())
-        begin = len(MAGIC) + 8 + length
+        begin, header, status = _read_header(path)
         if header["key"] != key or status.st_size != begin + header["bytes"]:
             return None
         whole = np.memmap(path, dtype=np.uint8, mode="r")
@@ -103,6 +97,26 @@ def read_mapped(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Array]]
         return meta, {name: _view(whole, begin, entry) for name, entry in header["arrays"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def read_meta(path: Path) -> dict[str, Any] | None:
+    """Return the `meta` of a file without looking at its arrays, None where it is damaged."""
+    try:
+        meta: dict[str, Any] = _read_header(path)[1]["meta"]
+        return meta
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read_header(path: Path) -> tuple[int, dict[str, Any], os.stat_result]:
+    """Where the arrays begin, the header, and the file's status; ValueError if it is none."""
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC) + 8)
+        length = int.from_bytes(start[len(MAGIC) :], "little")
+        if start[: len(MAGIC)] != MAGIC or length > _LARGEST_HEADER:
+            raise ValueError(f"{path} is no file of mapped arrays")
+        header: dict[str, Any] = json.loads(file.read(length))
+        return len(MAGIC) + 8 + length, header, os.fstat(file.fileno())
 
 
 def _digest(header: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ keys and values rounded to bfloat16.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,14 +96,15 @@ class SmallCheckpoint:
             "tie_word_embeddings": True,
             **changes,
         }
+        self.source = Path("small")
         self._random = np.random.default_rng(seed)
         self._stored: dict[str, Blocks] = {}
         self._floats: dict[str, Array] = {}
-        self.shape = DecoderConfig.read(self.config, "a test")  # type: ignore[arg-type]  # only named in errors
+        self.decoder = DecoderConfig.read(self.config, self.source)
         self._fill(linear, table)
 
     def _fill(self, linear: str, table: str) -> None:
-        shape = self.shape
+        shape = self.decoder
         hidden, inner = shape.hidden_size, shape.intermediate_size
         sizes = {
             "self_attn.q_proj": (shape.queries, hidden, shape.qkv_bias),
@@ -144,6 +146,16 @@ class SmallCheckpoint:
         """Every weight's name."""
         return frozenset(self._stored) | frozenset(self._floats)
 
+    def kind(self, name: str) -> str:
+        """The format a weight is stored in."""
+        return self._stored[name].kind if name in self._stored else "F32"
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Rows before columns."""
+        if name in self._floats:
+            return self._floats[name].shape
+        return (self._stored[name].rows.shape[0], self._stored[name].columns)
+
     def blocks(self, name: str) -> Blocks | None:
         """Stored quantised rows, None where the weight is stored as floats."""
         return self._stored.get(name)
@@ -169,7 +181,7 @@ def random_adapter(checkpoint: SmallCheckpoint, rank: int, seed: int = 1) -> Low
     """A low-rank adapter on all seven weights of each layer."""
     random = np.random.default_rng(seed)
     pairs = {}
-    for layer in range(checkpoint.shape.num_hidden_layers):
+    for layer in range(checkpoint.decoder.num_hidden_layers):
         for name in LINEARS:
             part = "self_attn" if name[0] in "qkvo" else "mlp"
             weight = checkpoint.tensor(f"model.layers.{layer}.{part}.{name}.weight")
@@ -185,7 +197,7 @@ class Reference:
 
     def __init__(self, checkpoint: SmallCheckpoint, adapter: LowRank | None = None) -> None:
         self.model = checkpoint
-        self.shape = checkpoint.shape
+        self.shape = checkpoint.decoder
         self.adapter = adapter
         self._seen: dict[tuple[int, int, int], tuple[Array, Array]] = {}  # slot, layer, column
         self._weights: dict[str, Array] = {}
