@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -29,10 +29,9 @@ _TENSOR = re.compile(
 )
 # Fields that change nothing at inference, or that the tensors themselves show.
 _HARMLESS = {
-    "alpha_pattern", "arrow_config", "auto_mapping", "base_model_name_or_path", "bias",
-    "corda_config", "ensure_weight_tying", "eva_config", "exclude_modules", "inference_mode",
-    "init_lora_weights", "layers_pattern", "layers_to_transform", "loftq_config", "lora_alpha",
-    "lora_dropout", "lora_ga_config", "megatron_config", "megatron_core", "monteclora_config",
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "eva_config",
+    "exclude_modules", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "megatron_core",
     "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
     "runtime_config", "target_modules", "task_type", "use_rslora",
 }  # fmt: skip
@@ -104,7 +103,7 @@ def load_adapter(folder: Path) -> Adapter:
 
 
 def _read_config(config: dict[str, Any], path: Path) -> tuple[int, float]:
-    def refuse(field: str, known: str) -> None:
+    def refuse(field: str, known: str) -> NoReturn:
         raise ModelFileError(f"{path} has {field} {config.get(field)!r}; this core runs {known}")
 
     if config.get("peft_type") != "LORA":
@@ -125,7 +124,6 @@ def _read_config(config: dict[str, Any], path: Path) -> tuple[int, float]:
         refuse("r", "a rank from 1 to 4096")
     if not isinstance(alpha, int | float) or not math.isfinite(alpha):
         refuse("lora_alpha", "a number")
-    assert isinstance(rank, int) and isinstance(alpha, int | float)
     return rank, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
