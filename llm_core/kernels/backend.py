@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -95,17 +95,25 @@ class KernelCache:
             raise ValueError(f"cannot read columns {start} to {end} of {self.length}")
         capacity = -(-(end - start) // TILE) * TILE
         block = aligned(self._backend.cache_bytes(capacity))
-        target = c.Cache(capacity, 0, address(block))
-        self._backend.copy_columns(self.handle, start, target, 0, end - start)
+        if start % TILE == 0:
+            self._backend.move_tiles("read", self.handle, start, end, block)
+        else:
+            target = c.Cache(capacity, 0, address(block))
+            self._backend.copy_columns(self.handle, start, target, 0, end - start)
         return block
 
     def write(self, block: Array, tokens: int) -> None:
         """Append a block of `tokens` columns that `read` of the same backend returned."""
-        capacity = -(-tokens // TILE) * TILE
+        capacity, end = -(-tokens // TILE) * TILE, self.length + tokens
+        if tokens < 1 or end > self.capacity:
+            raise ValueError(f"{tokens} columns do not fit behind {self.length} of {self.capacity}")
         if block.nbytes != self._backend.cache_bytes(capacity):
             raise ValueError(f"a block of {block.nbytes} bytes does not hold {tokens} columns")
-        source = c.Cache(capacity, 0, address(block))
-        self.copy(source, 0, self.length, tokens)
+        if self.length % TILE == 0:
+            self._backend.move_tiles("write", self.handle, self.length, end, block)
+            self.length = end
+        else:
+            self.copy(c.Cache(capacity, 0, address(block)), 0, self.length, tokens)
 
     def copy(self, source: "c.Cache | KernelCache", start: int, to: int, count: int) -> None:
         """Copy columns [start, start + count) of `source` to column `to` of this cache.
@@ -187,6 +195,16 @@ class KernelBackend:
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache with room for `capacity` columns, a multiple of 16."""
         return int(self._library.calls.lm_cache_bytes(self._context, capacity))
+
+    def move_tiles(
+        self, way: Literal["read", "write"], cache: c.Cache, start: int, end: int, block: Array
+    ) -> None:
+        """Copy columns [start, end), whose start is a multiple of 16, out of a cache or into it."""
+        calls = self._library.calls
+        move = calls.lm_cache_read if way == "read" else calls.lm_cache_write
+        self._library.check(
+            move(self._context, ctypes.byref(cache), start, end, ctypes.c_void_p(address(block)))
+        )
 
     def copy_columns(
         self, source: c.Cache, start: int, target: c.Cache, to: int, count: int
