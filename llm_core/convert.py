@@ -1,239 +1,312 @@
-"""Turn a llama-architecture GGUF file into a folder that transformers loads directly.
+"""From one model file to another: GGUF and safetensors, floats and quantised weights.
 
-Reading a GGUF takes many seconds every time; the converted folder (bfloat16 safetensors
-and a fast tokenizer file) loads in two. Done once, when a model enters the cache.
+    python -m llm_core convert SOURCE TARGET --to gguf
+    python -m llm_core quantize SOURCE TARGET --type q8_0
+
+Tensors are read, changed and written one at a time, and a target is whole or absent.
 """
 
+import contextlib
 import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from llm_core.errors import ModelFileError
+import numpy as np
+
+from llm_core.checkpoint import (
+    GGUF_NAME,
+    INDEX,
+    Checkpoint,
+    GGUFCheckpoint,
+    open_checkpoint,
+    read_json,
+)
+from llm_core.errors import ModelError, ModelFileError
+from llm_core.formats.gguf import GGUFFile
+from llm_core.formats.gguf_write import Encoded, Part, write_gguf
+from llm_core.formats.layout import FREQUENCIES, Keys, read_config
+from llm_core.formats.layout_write import (
+    architecture_of,
+    frequency_factors,
+    gguf_name,
+    metadata_of,
+    stored_order,
+)
+from llm_core.formats.quantise import quantise
+from llm_core.formats.quants import FLOATS, Bytes, Floats
+from llm_core.formats.safetensors_write import BYTES, FloatPart, write_safetensors
+from llm_core.formats.vocabulary import read_tokenizer
+from llm_core.formats.vocabulary_write import tokenizer_metadata
+from llm_core.models.config import DecoderConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-    from gguf import GGUFReader
-    from numpy.typing import NDArray
     from torch import Tensor
 
 CONVERTER = 1  # part of every converted model's manifest; raise it when the output changes
-PRE_TOKENIZERS = ("smollm", "gpt-2")
-BLOCK_NAMES = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-TOP_NAMES = {
-    "token_embd.weight": "model.embed_tokens.weight",
-    "output_norm.weight": "model.norm.weight",
-    "output.weight": "lm_head.weight",
-}
+QUANTISED = ("Q8_0", "Q4_1", "Q4_0")
+DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+Progress = Callable[[str, int, int], None]  # what is written, tensors done, tensors in all
+Choose = Callable[[str], str]  # the number format of a tensor, by its Hugging Face name
+PartT = TypeVar("PartT", Part, FloatPart)
+WEIGHTS = "model.safetensors"
+_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "BF16": 32}
+_COMPANIONS = (".json", ".jinja", ".txt", ".model")
+_WIDE = ("model.embed_tokens.weight", "lm_head.weight")  # Q8_0 in every quantised file
+
+
+def convert(
+    source: Path, target: Path, kind: str | None = None, progress: Progress | None = None
+) -> None:
+    """Write the model of `source` (a folder or a .gguf file) to `target`.
+
+    A target that ends with .gguf becomes such a file, another one a new folder with
+    model.safetensors. `kind` is F32, F16 or BF16; None keeps what is stored, but makes
+    BF16 of quantised weights where safetensors are written. Raises `ModelError`.
+    """
+    checkpoint = open_checkpoint(source)
+    if is_gguf(target):
+        _require_new(target)
+        _write_gguf(checkpoint, target, lambda name: _kept(checkpoint, name, kind), progress)
+        return
+    with _new_folder(target) as folder:
+        parts = [_float_part(checkpoint, name, kind) for name in sorted(checkpoint.names)]
+        write_safetensors(folder / WEIGHTS, _reported(parts, progress))
+        _write_companions(checkpoint, folder)
+        _say_dtype(folder / "config.json", parts)
+
+
+def quantise_model(source: Path, target: Path, kind: str, progress: Progress | None = None) -> None:
+    """Write the model of `source` to `target` with matrices in `kind`: Q8_0, Q4_1 or Q4_0.
+
+    Embeddings and head become Q8_0, vectors stay F32. A target that ends with .gguf becomes
+    such a file, another one a new model folder. Raises `ModelError`.
+    """
+    checkpoint = open_checkpoint(source)
+
+    def choose(name: str) -> str:
+        shape = checkpoint.shape(name)
+        if len(shape) == 1:
+            return "F32"
+        if shape[-1] % 32:
+            return "F16"  # no whole blocks
+        return "Q8_0" if name in _WIDE else kind
+
+    if is_gguf(target):
+        _require_new(target)
+        _write_gguf(checkpoint, target, choose, progress)
+        return
+    with _new_folder(target) as folder:
+        _write_gguf(checkpoint, folder / GGUF_NAME, choose, progress)
+        _write_companions(checkpoint, folder)
+
+
+def describe_gguf(source: Path, target: Path) -> None:
+    """Write what a model folder needs beside the GGUF file `source` into `target`.
+
+    Writes config.json, generation_config.json, tokenizer.json and tokenizer_config.json (with
+    the chat template). Raises `ModelFileError` for a damaged file and for an architecture or
+    a tokenizer that is not known.
+    """
+    file = GGUFFile(source)
+    config = read_config(file)
+    tokenizer, settings = read_tokenizer(Keys(file))
+    tokenizer.save(str(target / "tokenizer.json"))
+    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    _write_json(target / "config.json", config)
+    _write_json(target / "generation_config.json", ids)
+    _write_json(target / "tokenizer_config.json", settings)
 
 
 def convert_gguf(source: Path, target: Path) -> None:
-    """Write the model of `source` into the existing folder `target`.
+    """Write the model of the GGUF file `source` into the existing folder `target` as bfloat16.
 
-    Writes config.json, generation_config.json, model.safetensors (bfloat16),
-    tokenizer.json and tokenizer_config.json (with the chat template). Raises
-    `ModelFileError` for a damaged file and for an architecture or tokenizer it does
-    not know.
+    Raises `ModelFileError` for a damaged file and for an architecture or tokenizer that is
+    not known.
     """
-    from safetensors.torch import save_file
-
-    reader = _open(source)
-    meta = _Metadata(source, reader)
-    config = _config(meta, {tensor.name for tensor in reader.tensors})
-    tokenizer, tokenizer_config = _tokenizer(meta)
-    weights = _weights(source, reader, config)
-    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
-    tokenizer.save(str(target / "tokenizer.json"))
-    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    for name, content in (
-        ("config.json", config),
-        ("generation_config.json", ids),
-        ("tokenizer_config.json", tokenizer_config),
-    ):
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        (target / name).write_text(text + "\n", encoding="utf-8")
+    describe_gguf(source, target)
+    checkpoint = GGUFCheckpoint(source)
+    parts = [_float_part(checkpoint, name, "BF16") for name in sorted(checkpoint.names)]
+    write_safetensors(target / WEIGHTS, parts)
 
 
-def _open(source: Path) -> "GGUFReader":
-    from gguf import GGUFReader
+def is_gguf(path: Path) -> bool:
+    """Whether a path names a GGUF file rather than a folder."""
+    return path.suffix.lower() == ".gguf"
 
+
+def _kept(checkpoint: Checkpoint, name: str, kind: str | None) -> str:
+    """The number format of a tensor in a converted GGUF file: vectors are always F32 there."""
+    stored = checkpoint.kind(name)
+    if len(checkpoint.shape(name)) == 1:
+        return "F32"
+    if kind is not None:
+        return kind
+    if stored not in FLOATS and not isinstance(checkpoint, GGUFCheckpoint):
+        raise ModelFileError(
+            f"{checkpoint.source} stores {name} as {stored}, which GGUF files of models do not "
+            "have; give --dtype"
+        )
+    return stored
+
+
+def _write_gguf(
+    checkpoint: Checkpoint, target: Path, choose: Choose, progress: Progress | None
+) -> None:
+    architecture, config = architecture_of(checkpoint.config, checkpoint.source)
+    parts = []
+    for name in sorted(checkpoint.names):
+        ours, kind = gguf_name(name, checkpoint.source), choose(name)
+        order = stored_order(ours, architecture, config)
+
+        def load(name: str = name, kind: str = kind, order: Any = order) -> Bytes:
+            rows = _stored_rows(checkpoint, name, kind)
+            return rows if order is None else rows[order]
+
+        parts.append(Part(ours, kind, checkpoint.shape(name), load))
+    factors = _factors(checkpoint, config)
+    if factors is not None:
+        parts.insert(0, Part(FREQUENCIES, "F32", factors.shape, lambda: _one_row(factors)))
+    metadata = _metadata(checkpoint, architecture, config)
+    kinds = [part.kind for part in parts if len(part.shape) > 1]
+    file_type = _FILE_TYPES.get(max(set(kinds), key=kinds.count))
+    if file_type is not None:
+        metadata["general.file_type"] = file_type
+    write_gguf(target, metadata, _reported(parts, progress))
+
+
+def _metadata(checkpoint: Checkpoint, architecture: str, config: DecoderConfig) -> dict[str, Any]:
+    """What another GGUF file said, to the byte, or what config.json and the tokenizer say."""
+    if isinstance(checkpoint, GGUFCheckpoint):
+        file = checkpoint.file
+        kept = (key for key in file if key not in ("general.alignment", "general.file_type"))
+        return {key: Encoded(file.encoded(key)) for key in kept}
+    metadata = metadata_of(architecture, config)
+    return metadata | tokenizer_metadata(checkpoint.source, checkpoint.config, config.vocab_size)
+
+
+def _factors(checkpoint: Checkpoint, config: DecoderConfig) -> Floats | None:
+    if isinstance(checkpoint, GGUFCheckpoint) and FREQUENCIES in checkpoint.file.tensors:
+        return checkpoint.file.values(FREQUENCIES)
+    return frequency_factors(config)
+
+
+def _one_row(values: Floats) -> Bytes:
+    return values.reshape(1, -1).view(np.uint8)
+
+
+def _stored_rows(checkpoint: Checkpoint, name: str, kind: str) -> Bytes:
+    """The rows of a tensor in Hugging Face order, stored as `kind`."""
+    blocks = checkpoint.blocks(name)
+    if blocks is not None and blocks.kind == kind:
+        return blocks.rows
+    values = _values(checkpoint.tensor(name))
     try:
-        return GGUFReader(source)
-    except (ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError) as error:
-        raise ModelFileError(
-            f"{source} is not a readable GGUF file ({error}); download it again"
-        ) from error
+        return quantise(values.reshape(-1, values.shape[-1]), kind)
+    except ModelFileError as error:
+        raise ModelFileError(f"{name} of {checkpoint.source}: {error}") from error
 
 
-class _Metadata:
-    """The key-value part of a GGUF file."""
+def _values(tensor: "Tensor") -> Floats:
+    values: Floats = tensor.float().numpy()
+    return values
 
-    def __init__(self, source: Path, reader: "GGUFReader") -> None:
-        self.source = source
-        self.fields = reader.fields
 
-    def get(self, key: str, default: Any = None) -> Any:
-        field = self.fields.get(key)
-        return default if field is None else field.contents()
-
-    def need(self, key: str) -> Any:
-        value = self.get(key)
-        if value is None:
-            raise ModelFileError(f"{self.source} lacks the GGUF key {key}; download it again")
-        return value
-
-    def expect(self, key: str, known: tuple[str, ...]) -> str:
-        value = str(self.need(key))
-        if value not in known:
+def _float_part(checkpoint: Checkpoint, name: str, kind: str | None) -> FloatPart:
+    """A tensor as safetensors hold it; numbers that are no plain floats stay as they are."""
+    stored, shape = checkpoint.kind(name), checkpoint.shape(name)
+    if not isinstance(checkpoint, GGUFCheckpoint) and (kind is None or stored not in FLOATS):
+        if stored not in BYTES:
             raise ModelFileError(
-                f"{self.source} has {key} {value!r}; known: {', '.join(known)}; "
-                "use the model's safetensors folder instead"
+                f"{checkpoint.source} stores {name} as {stored}, which is not known"
             )
-        return value
+        return FloatPart(name, stored, shape, lambda: _raw(checkpoint.tensor(name)))
+    kind = kind or "BF16"
+
+    def load() -> Bytes:
+        return quantise(_values(checkpoint.tensor(name)).reshape(1, -1), kind)
+
+    return FloatPart(name, kind, shape, load)
 
 
-def _shortest(value: float) -> float:
-    """Undo the widening of a stored float32: 9.999999747378752e-06 becomes 1e-05."""
-    import numpy as np
-
-    return float(str(np.float32(value)))
-
-
-def _config(meta: _Metadata, tensors: set[str]) -> dict[str, Any]:
-    meta.expect("general.architecture", ("llama",))
-    if meta.get("llama.rope.scaling.type", "none") != "none" or "rope_freqs.weight" in tensors:
-        raise ModelFileError(
-            f"{meta.source} scales its rotary positions, which the converter does not know; "
-            "use the model's safetensors folder instead"
-        )
-    width = int(meta.need("llama.embedding_length"))
-    heads = int(meta.need("llama.attention.head_count"))
-    theta = _shortest(meta.get("llama.rope.freq_base", 10000.0))
-    eos = int(meta.need("tokenizer.ggml.eos_token_id"))
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "bos_token_id": int(meta.get("tokenizer.ggml.bos_token_id", eos)),
-        "dtype": "bfloat16",
-        "eos_token_id": eos,
-        "head_dim": int(meta.get("llama.attention.key_length", width // heads)),
-        "hidden_act": "silu",
-        "hidden_size": width,
-        "initializer_range": 0.02,
-        "intermediate_size": int(meta.need("llama.feed_forward_length")),
-        "max_position_embeddings": int(meta.need("llama.context_length")),
-        "mlp_bias": False,
-        "num_attention_heads": heads,
-        "num_hidden_layers": int(meta.need("llama.block_count")),
-        "num_key_value_heads": int(meta.get("llama.attention.head_count_kv", heads)),
-        "pad_token_id": int(meta.get("tokenizer.ggml.padding_token_id", eos)),
-        "rms_norm_eps": _shortest(meta.need("llama.attention.layer_norm_rms_epsilon")),
-        "rope_parameters": {"rope_theta": theta, "rope_type": "default"},
-        "rope_theta": theta,
-        "tie_word_embeddings": "output.weight" not in tensors,
-        "use_cache": True,
-        "vocab_size": len(meta.need("tokenizer.ggml.tokens")),
-    }
-
-
-def _weights(source: Path, reader: "GGUFReader", config: dict[str, Any]) -> dict[str, "Tensor"]:
+def _raw(tensor: "Tensor") -> Bytes:
     import torch
-    from gguf import dequantize
 
-    heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    weights: dict[str, Tensor] = {}
-    for tensor in reader.tensors:
-        name = _hub_name(source, tensor.name)
-        values = dequantize(tensor.data, tensor.tensor_type)  # float32, (rows, columns) or (n,)
-        part = tensor.name.split(".")[2] if tensor.name.startswith("blk.") else ""
-        if part in heads:
-            values = _unpermute(values, heads[part])
-        weights[name] = torch.tensor(values, dtype=torch.float32).to(torch.bfloat16)
-    wanted = len(BLOCK_NAMES) * config["num_hidden_layers"] + 3 - config["tie_word_embeddings"]
-    if len(weights) != wanted:
-        raise ModelFileError(
-            f"{source} holds {len(weights)} tensors, its architecture needs {wanted}; "
-            "download it again"
-        )
-    return weights
+    raw: Bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+    return raw
 
 
-def _hub_name(source: Path, name: str) -> str:
-    """Map a GGUF tensor name to the one transformers uses."""
-    if name in TOP_NAMES:
-        return TOP_NAMES[name]
-    match name.split("."):
-        case ["blk", layer, part, "weight"] if part in BLOCK_NAMES and layer.isdecimal():
-            return f"model.layers.{layer}.{BLOCK_NAMES[part]}.weight"
-    raise ModelFileError(
-        f"{source} holds the tensor {name!r}, which a llama model does not have; "
-        "use the model's safetensors folder instead"
-    )
+def _reported(parts: list[PartT], progress: Progress | None) -> list[PartT]:
+    """The same parts; each says its name when its turn comes."""
+    if progress is None:
+        return parts
+
+    def reporting(at: int, part: PartT) -> PartT:
+        def load() -> Bytes:
+            progress(part.name, at + 1, len(parts))
+            return part.load()
+
+        return replace(part, load=load)
+
+    return [reporting(at, part) for at, part in enumerate(parts)]
 
 
-def _unpermute(weight: "NDArray[np.float32]", heads: int) -> "NDArray[np.float32]":
-    """Restore the row order of a query or key matrix.
-
-    GGUF interleaves the two halves of each head for its rotary kernel:
-    (H, D/2, 2, C) there is (H, 2, D/2, C) here.
-    """
-    rows, columns = weight.shape
-    halves = weight.reshape(heads, rows // heads // 2, 2, columns)
-    return halves.swapaxes(1, 2).reshape(rows, columns)
+def _require_new(target: Path) -> None:
+    if target.exists():
+        raise ModelError(f"{target} exists already; remove it or name another target")
+    if not target.parent.is_dir():
+        raise ModelError(f"there is no folder {target.parent}; make it first")
 
 
-def _tokenizer(meta: _Metadata) -> tuple[Any, dict[str, Any]]:
-    """Build the fast tokenizer (a `tokenizers.Tokenizer`) and its configuration."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+@contextlib.contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place once it is complete."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ModelError(f"{target} exists already; remove it or name another target")
+    if not target.parent.is_dir():
+        raise ModelError(f"there is no folder {target.parent}; make it first")
+    work: Path | None = None
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield work
+        work.chmod(0o755)
+        if target.is_dir():
+            target.rmdir()  # empty
+        work.rename(target)
+    except OSError as error:
+        raise ModelError(f"{target} cannot be written ({error.strerror or error})") from error
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
 
-    meta.expect("tokenizer.ggml.model", ("gpt2",))
-    pre = meta.expect("tokenizer.ggml.pre", PRE_TOKENIZERS)
-    tokens: list[str] = meta.need("tokenizer.ggml.tokens")
-    merges = [tuple(merge.split(" ")) for merge in meta.need("tokenizer.ggml.merges")]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    steps: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    if pre == "smollm":  # every digit is a token of its own
-        steps.insert(0, pre_tokenizers.Digits(individual_digits=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
-    tokenizer.decoder = decoders.ByteLevel()
-    kinds: list[int] = meta.get("tokenizer.ggml.token_type", [1] * len(tokens))
-    control = [
-        AddedToken(t, special=True) for t, kind in zip(tokens, kinds, strict=True) if kind == 3
-    ]
-    tokenizer.add_special_tokens(control)
-    return tokenizer, _tokenizer_config(meta, tokens)
+
+def _write_companions(checkpoint: Checkpoint, folder: Path) -> None:
+    """Put config and tokenizer files into a new model folder."""
+    source = checkpoint.source
+    if isinstance(checkpoint, GGUFCheckpoint):
+        if not (source.parent / "config.json").is_file() or source.name != GGUF_NAME:
+            describe_gguf(source, folder)
+            return
+        source = source.parent
+    for path in [*sorted(source.iterdir()), *source.glob("*_Pooling/config.json")]:
+        if path.suffix in _COMPANIONS and path.name not in ("manifest.json", INDEX):
+            copy = folder / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
-def _tokenizer_config(meta: _Metadata, tokens: list[str]) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "add_prefix_space": False,
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": int(meta.need("llama.context_length")),
-    }
-    eos = meta.need("tokenizer.ggml.eos_token_id")
-    for name, key, default in (
-        ("bos_token", "bos", eos),
-        ("eos_token", "eos", eos),
-        ("pad_token", "padding", eos),
-        ("unk_token", "unknown", None),
-    ):
-        index = meta.get(f"tokenizer.ggml.{key}_token_id", default)
-        if index is not None:
-            config[name] = tokens[index]
-    template = meta.get("tokenizer.chat_template")
-    if template:
-        config["chat_template"] = template
-    return config
+def _say_dtype(path: Path, parts: list[FloatPart]) -> None:
+    """Let config.json name the number format that most weights have now."""
+    kinds = [part.kind for part in parts]
+    names = {kind: name for name, kind in DTYPES.items()}
+    config = read_json(path)
+    config.pop("torch_dtype", None)  # the older name of the field
+    _write_json(path, {**config, "dtype": names[max(set(kinds), key=kinds.count)]})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

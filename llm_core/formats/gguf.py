@@ -61,6 +61,12 @@ class _Strings:
     count: int
 
 
+def shown(value: Any) -> str:
+    """A value as an error line may quote it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 class GGUFFile:
     """One GGUF file: its metadata and its tensors by name.
 
@@ -71,13 +77,14 @@ class GGUFFile:
         self.path = path
         self._data = _map(path)
         self._cursor = _Cursor(path, self._data)
+        self._spans: dict[str, tuple[int, int]] = {}
         self._values, infos = self._read_header()
         self.tensors = self._place(infos)
 
     def __contains__(self, key: object) -> bool:
         return key in self._values
 
-    def keys(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:
         """The metadata keys in the file's order."""
         return iter(self._values)
 
@@ -95,6 +102,11 @@ class GGUFFile:
         if isinstance(value, _Strings):
             return value.count
         return len(value) if isinstance(value, list) else 0
+
+    def encoded(self, key: str) -> bytes:
+        """The stored bytes of a metadata value, with its type in front."""
+        start, end = self._spans[key]
+        return self._data[start:end].tobytes()
 
     def raw(self, name: str) -> Bytes:
         """The stored bytes of a tensor, (R, bytes of a row), as a view of the file."""
@@ -121,8 +133,10 @@ class GGUFFile:
         for _ in range(entries):
             key = cursor.name()
             if key in values:
-                cursor.fail(f"it has the key {key!r} twice")
+                cursor.fail(f"it has the key {shown(key)} twice")
+            start = cursor.position
             values[key] = cursor.value(int(cursor.number("I")), key)
+            self._spans[key] = start, cursor.position
         return values, [cursor.tensor() for _ in range(tensors)]
 
     def _place(self, infos: list[tuple[str, Kind, tuple[int, ...], int]]) -> dict[str, TensorInfo]:
@@ -135,17 +149,17 @@ class GGUFFile:
         for name, kind, shape, offset in infos:
             size = math.prod(shape[:-1]) * kind.row_bytes(shape[-1])
             if name in tensors:
-                cursor.fail(f"it has the tensor {name!r} twice")
+                cursor.fail(f"it has the tensor {shown(name)} twice")
             if offset % alignment or base + offset + size > len(self._data):
                 cursor.fail(
-                    f"the tensor {name!r} takes {size} bytes from {offset}, which is "
+                    f"the tensor {shown(name)} takes {size} bytes from {offset}, which is "
                     f"{'not aligned' if offset % alignment else 'beyond the end of the file'}"
                 )
             tensors[name] = TensorInfo(name, kind, shape, base + offset, size)
         ordered = sorted(tensors.values(), key=lambda info: info.start)
         for first, second in itertools.pairwise(ordered):
             if first.start + first.size > second.start:
-                cursor.fail(f"the tensors {first.name!r} and {second.name!r} overlap")
+                cursor.fail(f"the tensors {shown(first.name)} and {shown(second.name)} overlap")
         return tensors
 
 
@@ -205,27 +219,27 @@ class _Cursor:
             return self.number(SCALARS[kind])
         if kind == ARRAY:
             return self._array(key)
-        return self.fail(f"the key {key!r} has the unknown value type {kind}")
+        return self.fail(f"the key {shown(key)} has the unknown value type {kind}")
 
     def tensor(self) -> tuple[str, Kind, tuple[int, ...], int]:
         """The next description: name, number format, shape, offset from the data's start."""
         name = self.name()
         dimensions = int(self.number("I"))
         if not 1 <= dimensions <= MOST_DIMENSIONS:
-            self.fail(f"the tensor {name!r} has {dimensions} dimensions")
+            self.fail(f"the tensor {shown(name)} has {dimensions} dimensions")
         shape = tuple(int(self.number("Q")) for _ in range(dimensions))[::-1]
         code, offset = int(self.number("I")), int(self.number("Q"))
         kind = KINDS.get(code)
         if kind is None:
             raise ModelFileError(
-                f"{self.path} holds the tensor {name!r} in the number format "
+                f"{self.path} holds the tensor {shown(name)} in the number format "
                 f"{OTHERS.get(code, code)}; known: {', '.join(BY_NAME)}; "
                 "use a file in one of them, such as Q8_0"
             )
         if min(shape) < 1 or math.prod(shape) > 8 * len(self._data):
-            self.fail(f"the tensor {name!r} has the shape {shape}")
+            self.fail(f"the tensor {shown(name)} has the shape {shape}")
         if shape[-1] % kind.values:
-            self.fail(f"{name!r} has rows of {shape[-1]}, not whole blocks of {kind.name}")
+            self.fail(f"{shown(name)} has rows of {shape[-1]}, not whole blocks of {kind.name}")
         return name, kind, shape, offset
 
     def strings(self, measured: _Strings) -> list[str]:
@@ -243,7 +257,7 @@ class _Cursor:
             return self._measure(self.count("strings", 8))
         code = SCALARS.get(kind)
         if code is None:
-            self.fail(f"the list {key!r} has the value type {kind}, which lists cannot hold")
+            self.fail(f"the list {shown(key)} has the value type {kind}, which lists cannot hold")
         width = struct.calcsize("<" + code)
         count = self.count("numbers", width)
         return list(struct.unpack(f"<{count}{code}", self.take(count * width)))

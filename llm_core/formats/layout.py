@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_core.errors import ModelFileError
-from llm_core.formats.gguf import GGUFFile
+from llm_core.formats.gguf import GGUFFile, shown
 from llm_core.formats.rope import rope_parameters
 
 CLASSES = {
@@ -49,7 +49,7 @@ class Keys:
         self.architecture = str(self.need("general.architecture"))
         if self.architecture not in CLASSES:
             self.refuse(
-                f"has general.architecture {self.architecture!r}; known: {', '.join(CLASSES)}"
+                f"has general.architecture {shown(self.architecture)}; known: {', '.join(CLASSES)}"
             )
 
     def refuse(self, what: str) -> NoReturn:
@@ -108,12 +108,6 @@ class Keys:
         if not isinstance(tokens, list) or not tokens or not isinstance(tokens[0], str):
             self.refuse(f"has tokenizer.ggml.tokens {shown(tokens)}, not a list of strings")
         return tokens
-
-
-def shown(value: Any) -> str:
-    """A value as an error line may quote it."""
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def read_config(file: GGUFFile) -> dict[str, Any]:
@@ -182,7 +176,7 @@ def hub_name(name: str) -> str | None:
         return TOP[name]
     match name.split("."):
         case ["blk", layer, part, "weight" | "bias" as kind] if part in PARTS:
-            if layer.isascii() and layer.isdecimal() and str(int(layer)) == layer:
+            if len(layer) < 6 and layer.isdecimal() and str(int(layer)) == layer:
                 return f"model.layers.{layer}.{PARTS[part]}.{kind}"
     return None
 

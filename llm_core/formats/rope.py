@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm_core.formats.gguf import shown
+
 if TYPE_CHECKING:
     from llm_core.formats.layout import Keys
 
@@ -24,12 +26,12 @@ def rope_parameters(keys: "Keys") -> dict[str, Any]:
     kind = keys.own("rope.scaling.type", "none")
     if _FREQUENCIES in keys.file.tensors:
         if kind != "none":
-            keys.refuse(f"scales its rotary positions twice ({kind!r} and {_FREQUENCIES})")
+            keys.refuse(f"scales its rotary positions twice ({shown(kind)} and {_FREQUENCIES})")
         return {"rope_theta": theta, **_llama3(keys, theta)}
     if kind == "none":
         return {"rope_theta": theta, "rope_type": "default"}
     if kind not in ("linear", "yarn"):
-        keys.refuse(f"scales its rotary positions in the way {kind!r}; known: linear, yarn")
+        keys.refuse(f"scales its rotary positions in the way {shown(kind)}; known: linear, yarn")
     for name in ("attn_factor", "yarn_attn_factor", "yarn_ext_factor"):
         if keys.own(f"rope.scaling.{name}", 1.0) != 1.0:
             keys.refuse(f"has {keys.architecture}.rope.scaling.{name}, which is not known")

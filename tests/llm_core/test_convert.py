@@ -146,9 +146,9 @@ def test_conversion_gives_the_same_bytes_twice(tiny: tuple[Path, Path], tmp_path
     ("options", "message"),
     [
         ({"architecture": "bloom"}, "general.architecture 'bloom'; known: llama"),
-        ({"pre": "qwen2"}, "tokenizer.ggml.pre 'qwen2'; known: smollm, gpt-2"),
+        ({"pre": "tekken"}, "tokenizer.ggml.pre 'tekken'; known: smollm, gpt-2"),
         ({"extra_tensor": "rope_freqs.weight"}, "scales its rotary positions"),
-        ({"extra_tensor": "blk.0.attn_q.bias"}, "tensor 'blk.0.attn_q.bias'"),
+        ({"extra_tensor": "blk.0.attn_q.bias"}, "the tensor model.layers.0.self_attn.k_proj.bias"),
     ],
 )
 def test_what_cannot_be_converted_is_named(
