@@ -42,11 +42,11 @@ class TorchCache:
         return self.store[:, :, :, start:end].clone()
 
     def write(self, block: Tensor, tokens: int) -> None:
-        """Append `tokens` columns that another cache of the same model gave."""
+        """Append the first `tokens` columns of what a cache of the same model gave."""
         end = self.length + tokens
         if end > self.capacity:
             raise ValueError(f"{end} columns do not fit a cache with room for {self.capacity}")
-        self.store[:, :, :, self.length : end] = block
+        self.store[:, :, :, self.length : end] = block[:, :, :, :tokens]
         self.length = end
 
 
