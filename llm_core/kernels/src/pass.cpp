@@ -1,0 +1,194 @@
+// The layers of a pass: what is shared between threads, and in which order.
+#include "pass.h"
+
+#include <cstring>
+
+#include "stage.h"
+
+namespace lm {
+
+Pass::Pass(Plan& plan, Walk& walk)
+    : plan_(plan),
+      walk_(walk),
+      context_(*plan.context),
+      shape_(context_.model.shape),
+      target_(*context_.target),
+      local_(context_.locals[walk.index()]),
+      scratch_(context_.scratch),
+      tile_(target_.tile),
+      rank_(plan.adapter ? plan.adapter->rank : 0),
+      wide_((shape_.heads + 2 * shape_.kv_heads) * shape_.head_dim),
+      count_(plan.count),
+      x_(scratch_.x.as<float>()),
+      since_(Clock::now()) {}
+
+void Pass::lap(int64_t lm_timings::* field) {
+    if (plan_.timings == nullptr || walk_.index() != 0) return;
+    auto now = Clock::now();
+    plan_.timings->*field +=
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now - since_).count();
+    since_ = now;
+}
+
+void Pass::run() {
+    embed();
+    lap(&lm_timings::other);
+    for (int index = 0; index < shape_.layers; ++index) {
+        last_ = index + 1 == shape_.layers;
+        layer(index);
+    }
+    if (!plan_.reads.empty()) head();
+    lap(&lm_timings::head);
+}
+
+void Pass::embed() {
+    walk_.share(count_, [&](int begin, int end) {
+        for (int t = begin; t < end; ++t)
+            read_row(context_.model.embed, plan_.tokens[t],
+                     x_ + static_cast<size_t>(t) * shape_.hidden);
+    });
+}
+
+void Pass::layer(int index) {
+    project_qkv(index);
+    lap(&lm_timings::project);
+    const bool unread = last_ && plan_.reads.empty();
+    if (count_ > 1 || unread) {
+        walk_.share(count_, [&](int begin, int end) {
+            for (int t = begin; t < end; ++t) {
+                float* row = scratch_.qkv.as<float>() + static_cast<size_t>(t) * wide_;
+                const int dim = shape_.head_dim, group = context_.group();
+                float* k = row + shape_.heads * dim;
+                for (int head = 0; head < shape_.kv_heads; ++head) {
+                    const size_t at = static_cast<size_t>(head) * count_ + t;
+                    turn_queries(index, t, row + head * group * dim,
+                                 scratch_.q.as<uint16_t>() + at * group * dim);
+                    store_key(index, t, head, k + head * dim,
+                              k + (shape_.kv_heads + head) * dim, local_.row.as<float>());
+                }
+            }
+        });
+    }
+    if (unread) return;
+    attend(index);
+    lap(&lm_timings::attend);
+    if (last_) gather_reads();
+    const lm_layer& layer = context_.layers[index];
+    const int dims = shape_.heads * shape_.head_dim;
+    stage(
+        index, 3, 4, dims,
+        [&](int t, float*) {
+            const int row = last_ ? plan_.reads[t] : t;
+            return scratch_.attended.as<float>() + static_cast<size_t>(row) * dims;
+        },
+        shape_.hidden / kBlock,
+        [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
+            multiply(layer.o, 3, begin, end, tiles, low, layer.o_bias, true, x_, shape_.hidden);
+        });
+    lap(&lm_timings::output);
+    feed(index);
+    lap(&lm_timings::feed);
+}
+
+void Pass::project_qkv(int index) {
+    const lm_layer& layer = context_.layers[index];
+    const int q = layer.q.rows / kBlock, k = layer.k.rows / kBlock;
+    float* out = scratch_.qkv.as<float>();
+    stage(
+        index, 0, 3, shape_.hidden,
+        [&](int t, float* row) {
+            const float* x = x_ + static_cast<size_t>(t) * shape_.hidden;
+            target_.norm(x, layer.input_norm, shape_.norm_eps, shape_.hidden, row);
+            return row;
+        },
+        q + 2 * k,
+        [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
+            const lm_matrix* matrices[3] = {&layer.q, &layer.k, &layer.v};
+            const float* biases[3] = {layer.q_bias, layer.k_bias, layer.v_bias};
+            const int starts[4] = {0, q, q + k, q + 2 * k};
+            for (int i = 0; i < 3; ++i) {
+                int first = begin > starts[i] ? begin : starts[i];
+                int last = end < starts[i + 1] ? end : starts[i + 1];
+                if (first < last)
+                    multiply(*matrices[i], i, first - starts[i], last - starts[i], tiles, low,
+                             biases[i], false, out + starts[i] * kBlock, wide_);
+            }
+        });
+}
+
+// Keeps only the rows that are read: nothing after the last layer's keys and values needs others.
+void Pass::gather_reads() {
+    const int reads = static_cast<int>(plan_.reads.size());
+    const size_t bytes = sizeof(float) * shape_.hidden;
+    float* kept = scratch_.kept.as<float>();
+    count_ = reads;
+    walk_.share(reads, [&](int begin, int end) {
+        for (int i = begin; i < end; ++i)
+            std::memcpy(kept + static_cast<size_t>(i) * shape_.hidden,
+                        x_ + static_cast<size_t>(plan_.reads[i]) * shape_.hidden, bytes);
+    });
+    x_ = kept;
+}
+
+// Gate and up of 32 columns, multiplied and quantised as input group `group` of down.
+void Pass::gate_group(const lm_layer& layer, int group, const uint8_t* tiles, const LowRank& low,
+                      uint16_t* narrow) {
+    const int groups = shape_.intermediate / kGroup, first = 2 * group;
+    float *gate = local_.gate.as<float>(), *up = local_.up.as<float>();
+    uint8_t* out = scratch_.wide.as<uint8_t>();
+    for (int i = 0; i < this->tiles(); ++i) {
+        const int n = in_tile(i);
+        multiply_tile(layer.gate, 4, first, first + 2, tiles, i, low, layer.gate_bias, false, gate,
+                      kGroup);
+        multiply_tile(layer.up, 5, first, first + 2, tiles, i, low, layer.up_bias, false, up,
+                      kGroup);
+        target_.gated(gate, up, n * kGroup, gate);
+        uint8_t* record = out + (static_cast<size_t>(i) * tile_ * groups + group * n) * kRecord;
+        for (int t = 0; t < n; ++t) {
+            target_.quantise(gate + t * kGroup, 1, record, n, t);
+            const size_t at = static_cast<size_t>(i * tile_ + t) * shape_.intermediate;
+            if (narrow)
+                target_.narrow(gate + t * kGroup, 1.0f, kGroup, narrow + at + group * kGroup);
+        }
+    }
+}
+
+void Pass::feed(int index) {
+    const lm_layer& layer = context_.layers[index];
+    const bool low_rank = pairs(index, 6, 7) != nullptr;
+    uint16_t* narrow = low_rank ? scratch_.wide_narrow.as<uint16_t>() : nullptr;
+    stage(
+        index, 4, 6, shape_.hidden,
+        [&](int t, float* row) {
+            const float* x = x_ + static_cast<size_t>(t) * shape_.hidden;
+            target_.norm(x, layer.post_norm, shape_.norm_eps, shape_.hidden, row);
+            return row;
+        },
+        shape_.intermediate / kGroup,
+        [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
+            for (int g = begin; g < end; ++g) gate_group(layer, g, tiles, low, narrow);
+        });
+    stage(
+        index, 6, 7, shape_.intermediate, nullptr, shape_.hidden / kBlock,
+        [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
+            multiply(layer.down, 6, begin, end, tiles, low, layer.down_bias, true, x_,
+                     shape_.hidden);
+        });
+}
+
+void Pass::head() {
+    const lm_matrix& w = context_.model.head;
+    stage(
+        -1, 0, 0, shape_.hidden,
+        [&](int t, float* row) {
+            const float* x = x_ + static_cast<size_t>(t) * shape_.hidden;
+            target_.norm(x, context_.model.final_norm, shape_.norm_eps, shape_.hidden, row);
+            return row;
+        },
+        (w.rows + kBlock - 1) / kBlock,
+        [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
+            multiply(w, 0, begin, end, tiles, low, nullptr, false, plan_.logits, plan_.stride);
+        });
+}
+
+}  // namespace lm

@@ -1,0 +1,85 @@
+// One thread's walk through a pass over the model.
+#ifndef LM_PASS_H
+#define LM_PASS_H
+
+#include <chrono>
+
+#include "context.h"
+
+namespace lm {
+
+// The low-rank factors of the matrices of one stage, applied to its rows.
+struct LowRank {
+    const lm_pair* pairs = nullptr;  // of the layer
+    const uint16_t* u = nullptr;     // bf16 [stage's targets][rows][rank]
+    int first = 0;                   // target that u begins with
+};
+
+class Pass {
+public:
+    Pass(Plan& plan, Walk& walk);
+    void run();
+
+private:
+    using Clock = std::chrono::steady_clock;
+
+    void embed();
+    void layer(int index);
+    void project_qkv(int index);
+    void attend(int index);
+    void gather_reads();
+    void feed(int index);
+    void head();
+    void lap(int64_t lm_timings::* field);
+
+    const lm_pair* pairs(int index, int first, int last) const;
+    int tiles() const { return (count_ + tile_ - 1) / tile_; }
+    int in_tile(int i) const { return count_ - i * tile_ < tile_ ? count_ - i * tile_ : tile_; }
+
+    template <class Source>
+    void quantise_rows(int begin, int end, int columns, uint8_t* tiles, uint16_t* narrow,
+                       Source&& source);
+    template <class Source, class Units>
+    void stage(int index, int first, int last, int columns, Source&& source, int units,
+               Units&& work);
+    template <class Prepare>
+    void shrink(const lm_pair* pairs, int first, int last, int columns, const uint16_t* narrow,
+                Prepare&& prepare);
+    void add_pieces(int begin, int end, int pieces, uint16_t* u);
+
+    void multiply(const lm_matrix& w, int target, int first, int last, const uint8_t* tiles,
+                  const LowRank& low, const float* bias, bool add, float* y, size_t stride);
+    void multiply_tile(const lm_matrix& w, int target, int first, int last, const uint8_t* tiles,
+                       int tile, const LowRank& low, const float* bias, bool add, float* y,
+                       size_t stride);
+    void gate_group(const lm_layer& layer, int group, const uint8_t* tiles, const LowRank& low,
+                    uint16_t* narrow);
+
+    void turn_queries(int index, int t, float* q, uint16_t* out);
+    void store_key(int index, int t, int head, const float* k, const float* v, float* row);
+    void attend_splits(int index, const Query& query, int head, int first, int last,
+                       const uint16_t* q, float* state);
+    void attend_whole(int index, int unit);
+    void attend_split(int index, int unit);
+    void attend_alone(int index, int unit);
+    void join_splits(int unit);
+    void clear_state(float* state, int rows) const;
+    void finish(const Query& query, int head, const float* state);
+
+    Plan& plan_;
+    Walk& walk_;
+    lm_context& context_;
+    const lm_shape& shape_;
+    const Target& target_;
+    Local& local_;
+    Scratch& scratch_;
+    const int tile_, rank_, wide_;  // wide: columns of q, k and v together
+    int count_;                     // rows in work: all, or those read
+    float* x_;                      // (count, hidden) residual stream
+    bool last_ = false;             // in the last layer, where only rows that are read matter
+    Clock::time_point since_;
+};
+
+}  // namespace lm
+
+#endif
