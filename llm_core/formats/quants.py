@@ -18,7 +18,7 @@ from llm_core.formats import quants_super as super_
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_PIECE = 1 << 20  # values dequantised at a time, so that temporaries stay in the caches
+_PIECE = 1 << 18  # values dequantised at a time, so that temporaries stay in the caches
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_core import store
+from llm_core.convert import describe_gguf
 from llm_core.embeddings import LocalEmbeddings
 from llm_core.errors import ModelError, ModelFileError, ModelNotFoundError
 from llm_core.loading import model_hash, resolve
@@ -217,3 +218,16 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("DEERSTALKER_DTYPE", "float32")
     settings = load_settings()
     assert (settings.cache_dir, settings.dtype) == (Path("/some/where"), "float32")
+
+
+def test_a_folder_may_hold_its_weights_as_gguf(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    describe_gguf(write_gguf(folder / "model.gguf"), folder)
+    assert resolve(str(folder), tmp_path) == folder
+    before = model_hash(folder)
+    write_gguf(folder / "model.gguf", seed=1)
+    assert model_hash(folder) != before
+    (folder / "model.gguf").rename(folder / "other.gguf")
+    with pytest.raises(ModelFileError, match=r"give the path of other\.gguf in it"):
+        resolve(str(folder), tmp_path)
