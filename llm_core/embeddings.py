@@ -3,15 +3,16 @@
     from llm_core import LocalEmbeddings
     vector = LocalEmbeddings().embed_query("Where was the blue carbuncle hidden?")
 
-The recipe is that of sentence-transformers: the mean of the token vectors, brought to
-length one. Torch and the weights are loaded on first use.
+The recipe is that of sentence-transformers: the mean of the token vectors, or the first one
+where the model says so, brought to length one. Torch and the weights are loaded on first use.
 """
 
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -20,24 +21,28 @@ from numpy.typing import NDArray
 from llm_core import loading
 from llm_core.catalogue import EMBEDDINGS
 from llm_core.errors import ModelFileError
+from llm_core.settings import load_settings
 
 if TYPE_CHECKING:
+    import torch
     from tokenizers import Encoding, Tokenizer
     from torch import Tensor
 
-    from llm_core.bert import BertEncoder
+    from llm_core.models.encoder import Attend, Encoder
 
-MAX_TOKENS = 256  # a text, with its two special tokens; what the model was trained on
+MAX_TOKENS = 256  # a text, with its two special tokens, where the model names no other limit
+Pooling = Literal["mean", "cls"]
 Floats = NDArray[np.float32]
 
 
 class LocalEmbeddings(Embeddings):
-    """A BERT sentence encoder as LangChain embeddings; safe to share between threads.
+    """A BERT or RoBERTa sentence encoder as LangChain embeddings; safe to share between threads.
 
-    Texts are cut at 256 tokens, as the model was trained. Texts of like length are computed
-    together, at most `batch_tokens` tokens at a time; with `deterministic` every text is
-    computed alone, so that its vector never depends on its neighbours, to the last bit.
-    `threads` sets how many threads torch uses in this process.
+    Texts are cut at the length the model was trained on, 256 tokens for the default one. Texts
+    of like length are computed together, at most `batch_tokens` tokens at a time; with
+    `deterministic` every text is computed alone, so that its vector never depends on its
+    neighbours, to the last bit. `dtype` "auto" is bfloat16 where the processor multiplies such
+    numbers, float32 elsewhere. `threads` sets how many threads torch uses in this process.
     """
 
     def __init__(
@@ -47,13 +52,13 @@ class LocalEmbeddings(Embeddings):
         cache_dir: Path | None = None,
         threads: int | None = None,
         batch_tokens: int = 2048,
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: Literal["auto", "float32", "bfloat16"] = "auto",
         deterministic: bool = False,
     ) -> None:
         if batch_tokens < 1:
             raise ValueError(f"batch_tokens must be at least 1, not {batch_tokens}")
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype must be float32 or bfloat16, not {dtype!r}")
+        if dtype not in ("auto", "float32", "bfloat16"):
+            raise ValueError(f"dtype must be auto, float32 or bfloat16, not {dtype!r}")
         self.model = model
         self.cache_dir = cache_dir
         self.threads = threads
@@ -62,7 +67,8 @@ class LocalEmbeddings(Embeddings):
         self.deterministic = deterministic
         self._lock = threading.Lock()
         self._folder: Path | None = None
-        self._loaded: tuple[BertEncoder, Tokenizer] | None = None
+        self._loaded: tuple[Encoder, Tokenizer] | None = None
+        self._pooling: Pooling = "mean"
 
     @property
     def dimension(self) -> int:
@@ -92,15 +98,15 @@ class LocalEmbeddings(Embeddings):
             encoder, tokenizer = self._load()
             encodings = tokenizer.encode_batch(list(texts))
             for rows in self._batches(encodings):
-                states, mask = _forward(encoder, [encodings[row].ids for row in rows])
-                vectors[rows] = _pool(states, mask)
+                ids = [encodings[row].ids for row in rows]
+                vectors[rows] = _pool(_forward(encoder, ids), ids, self._pooling)
         return vectors
 
     def tokens_and_vectors(self, text: str) -> tuple[NDArray[np.int64], Floats]:
         """Embed each token in its context: character offsets (T, 2), unit vectors (T, D).
 
-        Special tokens are left out. A text of more than 256 tokens is computed in
-        windows, so that every token has a vector.
+        Special tokens are left out. A text that is longer than the model takes is computed
+        in windows, so that every token has a vector.
         """
         from torch.nn.functional import normalize
 
@@ -111,8 +117,8 @@ class LocalEmbeddings(Embeddings):
             encoding = tokenizer.encode(text)
             for window in (encoding, *encoding.overflowing):
                 own = np.array(window.special_tokens_mask) == 0
-                states, _ = _forward(encoder, [window.ids])
-                unit = normalize(states[0].float(), dim=-1).numpy()
+                states = _forward(encoder, [window.ids])
+                unit = normalize(states.float(), dim=-1).numpy()
                 offsets.append(np.array(window.offsets, dtype=np.int64)[own])
                 vectors.append(unit[own])
         return np.concatenate(offsets), np.concatenate(vectors)
@@ -121,12 +127,14 @@ class LocalEmbeddings(Embeddings):
         """Group row numbers by length, longest first, within the token budget."""
         lengths = [len(encoding.ids) for encoding in encodings]
         batch: list[int] = []
+        taken = 0  # tokens
         for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-            full = batch and (len(batch) + 1) * lengths[batch[0]] > self.batch_tokens
+            full = taken + lengths[row] > self.batch_tokens
             if batch and (full or self.deterministic):
                 yield batch
-                batch = []
+                batch, taken = [], 0
             batch.append(row)
+            taken += lengths[row]
         yield batch
 
     def _find(self) -> Path:
@@ -134,52 +142,112 @@ class LocalEmbeddings(Embeddings):
             self._folder = loading.resolve(self.model, self.cache_dir, "embeddings")
         return self._folder
 
-    def _load(self) -> "tuple[BertEncoder, Tokenizer]":
+    def _load(self) -> "tuple[Encoder, Tokenizer]":
         """Return encoder and tokenizer, loading them once; the caller holds the lock."""
         if self._loaded is None:
             import torch
             from tokenizers import Tokenizer
 
-            from llm_core.bert import BertConfig, load_bert
+            from llm_core.models.encoder_weights import load_encoder
 
             folder = self._find()
-            _require_mean_pooling(folder)
-            raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            config = BertConfig.read(raw, folder)
+            self._pooling = _read_pooling(folder)
+            dtype = _number_format(self.dtype)
+            encoder = load_encoder(folder, dtype)
+            encoder.attention = self._attention(dtype) or encoder.attention
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
             tokenizer.no_padding()
-            tokenizer.enable_truncation(min(MAX_TOKENS, config.max_position_embeddings))
+            tokenizer.enable_truncation(min(_read_limit(folder), encoder.config.window))
             if self.threads is not None:
                 torch.set_num_threads(self.threads)
-            self._loaded = load_bert(folder, config, getattr(torch, self.dtype)), tokenizer
+            self._loaded = encoder, tokenizer
         return self._loaded
 
+    def _attention(self, dtype: "torch.dtype") -> "Attend | None":
+        """The compiled attention where it can run, None where torch's own is to be used."""
+        import torch
 
-def _require_mean_pooling(folder: Path) -> None:
-    file = folder / "1_Pooling" / "config.json"
-    if file.is_file() and not json.loads(file.read_text()).get("pooling_mode_mean_tokens"):
-        raise ModelFileError(f"{folder} does not pool by the mean, the only way known here")
+        from llm_core.models.fused import open_fused
+
+        settings = load_settings()
+        if settings.kernel == "off" or dtype != torch.bfloat16:
+            return None
+        cache_dir = settings.cache_dir if self.cache_dir is None else self.cache_dir
+        return open_fused(cache_dir, lambda line: print(line, file=sys.stderr))
 
 
-def _forward(encoder: "BertEncoder", rows: list[list[int]]) -> "tuple[Tensor, Tensor]":
-    """Encode rows of token ids: states (B, T, C) and the mask (B, T) of real tokens."""
+def _number_format(name: str) -> "torch.dtype":
     import torch
 
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.bool)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row)
-        mask[index, : len(row)] = True
+    if name == "auto":
+        name = "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def _read_pooling(folder: Path) -> Pooling:
+    """How the folder says a text's vector is made; raises `ModelFileError` for other ways."""
+    modules = _read_object(folder / "modules.json")
+    for module in modules if isinstance(modules, list) else []:
+        kind = str(module.get("type") if isinstance(module, dict) else module).rsplit(".")[-1]
+        if kind not in ("Transformer", "Pooling", "Normalize"):
+            raise ModelFileError(
+                f"{folder} has a module {kind!r} behind its encoder, not known here"
+            )
+    pooling = _read_object(folder / "1_Pooling" / "config.json") or {"pooling_mode": "mean"}
+    asked = pooling.get("pooling_mode") if isinstance(pooling, dict) else None
+    modes = [asked] if isinstance(asked, str) else list(asked or ())
+    if isinstance(pooling, dict) and not modes:
+        modes = [
+            key.removeprefix("pooling_mode_") for key, value in pooling.items() if value is True
+        ]
+    known: dict[str, Pooling] = {
+        "mean": "mean",
+        "mean_tokens": "mean",
+        "cls": "cls",
+        "cls_token": "cls",
+    }
+    chosen = [mode for mode in modes if mode != "include_prompt"]
+    if len(chosen) != 1 or chosen[0] not in known:
+        raise ModelFileError(
+            f"{folder} pools by {' and '.join(map(str, chosen)) or 'nothing'}; "
+            "known are the mean and the first token"
+        )
+    return known[chosen[0]]
+
+
+def _read_limit(folder: Path) -> int:
+    """The most tokens a text may have, by the model's own account."""
+    said = _read_object(folder / "sentence_bert_config.json")
+    limit = said.get("max_seq_length") if isinstance(said, dict) else None
+    return limit if isinstance(limit, int) and limit > 2 else MAX_TOKENS
+
+
+def _read_object(path: Path) -> Any:
+    """The contents of a JSON file, None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFileError(f"{path} is not valid JSON ({error}); copy it again") from error
+
+
+def _forward(encoder: "Encoder", texts: list[list[int]]) -> "Tensor":
+    """Encode texts of token ids to states (N, C), one text behind the other."""
+    import torch
+
+    ids = torch.tensor([token for text in texts for token in text])
     with torch.inference_mode():
-        return encoder(ids, None if mask.all() else mask), mask
+        states: Tensor = encoder(ids, [len(text) for text in texts])
+    return states
 
 
-def _pool(states: "Tensor", mask: "Tensor") -> Floats:
-    """Return the mean over the real tokens, at unit length: (B, C)."""
+def _pool(states: "Tensor", texts: list[list[int]], pooling: Pooling) -> Floats:
+    """Return one vector of unit length a text, (B, C)."""
     from torch.nn.functional import normalize
 
-    kept = states.float() * mask[..., None]
-    means = kept.sum(dim=1) / mask.sum(dim=1, keepdim=True)
-    pooled: Floats = normalize(means, dim=-1).numpy()
+    from llm_core.models.encoder import first_pool, mean_pool
+
+    pool = mean_pool if pooling == "mean" else first_pool
+    pooled: Floats = normalize(pool(states, [len(text) for text in texts]), dim=-1).numpy()
     return pooled

@@ -1,5 +1,7 @@
 """LocalEmbeddings: the recipe, independence from the batch, and the LangChain contract."""
 
+import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -25,20 +27,30 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bert(tmp_path_factory.mktemp("bert"))
 
 
-def reference(folder: Path, text: str) -> np.ndarray:
+@pytest.fixture
+def own_bert(bert: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(bert, tmp_path / "bert"))
+
+
+def reference(folder: Path, texts: list[str]) -> np.ndarray:
     """The recipe again, by transformers, one text at a time."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
     tokenizer.enable_truncation(256)
-    model = BertModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
-    with torch.no_grad():
-        states = model(torch.tensor([tokenizer.encode(text).ids])).last_hidden_state
-    mean = states[0].mean(dim=0)
-    return (mean / mean.norm()).numpy()
+    model = BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+    vectors = []
+    for text in texts:
+        with torch.no_grad():
+            states = model(torch.tensor([tokenizer.encode(text).ids])).last_hidden_state
+        mean = states[0].mean(dim=0)
+        vectors.append((mean / mean.norm()).numpy())
+    return np.stack(vectors)
 
 
 def test_vectors_equal_transformers_with_mean_pooling(bert: Path) -> None:
-    ours = LocalEmbeddings(str(bert), batch_tokens=128).embed_array(TEXTS)
-    theirs = np.stack([reference(bert, text) for text in TEXTS])
+    ours = LocalEmbeddings(str(bert), batch_tokens=128, dtype="float32").embed_array(TEXTS)
+    theirs = reference(bert, TEXTS)
     np.testing.assert_allclose(ours, theirs, atol=2e-6)
     assert np.abs(theirs[0] - theirs[1]).max() > 1e-3  # the texts do differ
 
@@ -51,7 +63,7 @@ def test_deterministic_vectors_do_not_depend_on_the_batch(bert: Path) -> None:
 
 
 def test_batched_vectors_agree_with_single_ones(bert: Path) -> None:
-    model = LocalEmbeddings(str(bert), batch_tokens=4096)
+    model = LocalEmbeddings(str(bert), batch_tokens=4096, dtype="float32")
     together = model.embed_array(TEXTS)
     alone = np.concatenate([model.embed_array([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6)
@@ -65,9 +77,77 @@ def test_any_token_budget_gives_every_text_its_vector(bert: Path, batch_tokens: 
 
 def test_bfloat16_stays_close_to_float32(bert: Path) -> None:
     small = LocalEmbeddings(str(bert), dtype="bfloat16").embed_array(TEXTS)
-    full = LocalEmbeddings(str(bert)).embed_array(TEXTS)
+    full = LocalEmbeddings(str(bert), dtype="float32").embed_array(TEXTS)
     assert (small * full).sum(axis=1).min() > 0.999
     assert small.dtype == np.float32 and not np.array_equal(small, full)
+
+
+def write_pooling(folder: Path, **content: object) -> None:
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "include_prompt": True},
+        {"pooling_mode": "cls", "embedding_dimension": 32},
+    ],
+)
+def test_a_model_that_pools_by_its_first_token_does_so(
+    own_bert: Path, content: dict[str, object]
+) -> None:
+    mean = LocalEmbeddings(str(own_bert), dtype="float32").embed_query("the cat")
+    write_pooling(own_bert, **content)
+    ours = np.array(LocalEmbeddings(str(own_bert), dtype="float32").embed_query("the cat"))
+    ids = Tokenizer.from_file(str(own_bert / "tokenizer.json")).encode("the cat").ids
+    model = BertModel.from_pretrained(own_bert, add_pooling_layer=False, dtype=torch.float32)
+    with torch.no_grad():
+        first = model.eval()(torch.tensor([ids])).last_hidden_state[0, 0]
+    np.testing.assert_allclose(ours, (first / first.norm()).numpy(), atol=2e-6)
+    assert np.abs(ours - mean).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"pooling_mode_max_tokens": True}, "max_tokens"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "mean_tokens and cls"),
+        ({"pooling_mode": "lasttoken"}, "lasttoken"),
+        ({"word_embedding_dimension": 32}, "nothing"),
+    ],
+)
+def test_other_ways_to_pool_are_refused(
+    own_bert: Path, content: dict[str, object], named: str
+) -> None:
+    write_pooling(own_bert, **content)
+    with pytest.raises(ModelFileError, match=f"pools by {named}"):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
+
+
+def test_a_layer_behind_the_pooling_is_refused(own_bert: Path) -> None:
+    kinds = ["Transformer", "Pooling", "Dense"]
+    modules = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+    (own_bert / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelFileError, match="module 'Dense'"):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
+
+
+def test_texts_are_cut_at_the_length_the_model_names(own_bert: Path) -> None:
+    (own_bert / "sentence_bert_config.json").write_text('{"max_seq_length": 6}')
+    short, long = LocalEmbeddings(str(own_bert), dtype="float32").embed_array(
+        ["the the the the", "the the the the cat"]
+    )
+    np.testing.assert_allclose(short, long, atol=1e-6)
+
+
+def test_the_compiled_attention_can_be_turned_off(
+    bert: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DEERSTALKER_KERNEL", "off")
+    model = LocalEmbeddings(str(bert), cache_dir=tmp_path, dtype="bfloat16")
+    assert np.isfinite(model.embed_query("the cat")).all()
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_text_gives_no_vector(bert: Path) -> None:
@@ -106,20 +186,18 @@ def test_dimension_and_hash_come_without_the_weights(bert: Path) -> None:
     assert model._loaded is None
 
 
-def test_a_model_of_another_kind_is_named(bert: Path, tmp_path: Path) -> None:
-    for file in bert.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    edit_json(tmp_path / "config.json", model_type="llama")
-    with pytest.raises(ModelFileError, match="'llama' model; embeddings need a 'bert' model"):
-        LocalEmbeddings(str(tmp_path)).embed_query("x")
+def test_a_model_of_another_kind_is_named(own_bert: Path) -> None:
+    edit_json(own_bert / "config.json", model_type="llama")
+    with pytest.raises(
+        ModelFileError, match="'llama' model; embeddings need one of the kinds bert, roberta"
+    ):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
 
 
-def test_a_cut_weight_file_is_named(bert: Path, tmp_path: Path) -> None:
-    for file in bert.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(ModelFileError, match=r"model\.safetensors cannot be read"):
-        LocalEmbeddings(str(tmp_path)).embed_query("x")
+def test_a_cut_weight_file_is_named(own_bert: Path) -> None:
+    (own_bert / "model.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(ModelFileError, match=r"model\.safetensors is damaged"):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
 
 
 def test_missing_default_model_says_how_to_fetch_it(tmp_path: Path) -> None:
@@ -145,6 +223,40 @@ def test_the_default_model_puts_meaning_before_words(embeddings: LocalEmbeddings
         ["Where was the gem hidden?", "The jewel was inside the goose.", "He hid his cold well."]
     )
     assert query @ near > query @ far + 0.1
+
+
+PROSE = [
+    "It was close upon four before the door opened, and a drunken-looking groom walked in.",
+    "Goose.",
+    "คดีนี้ซับซ้อน - naïve façade, 42 % \u2014 \U0001f9d0",
+    "The game is afoot! " * 60,  # longer than a text may be
+    *(random_text(n, seed=n) for n in (5, 60, 120)),
+]
+
+
+@pytest.mark.model
+def test_the_default_model_equals_transformers_in_float32(embeddings: LocalEmbeddings) -> None:
+    exact = LocalEmbeddings(dtype="float32", cache_dir=embeddings.cache_dir)
+    ours = exact.embed_array(PROSE)
+    theirs = reference(exact._find(), PROSE)
+    assert (ours * theirs).sum(axis=1).min() >= 0.99999
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.model
+def test_the_default_model_keeps_its_vectors_in_bfloat16(embeddings: LocalEmbeddings) -> None:
+    exact = LocalEmbeddings(dtype="float32", cache_dir=embeddings.cache_dir).embed_array(PROSE)
+    for deterministic in (False, True):
+        small = LocalEmbeddings(dtype="bfloat16", deterministic=deterministic).embed_array(PROSE)
+        assert (small * exact).sum(axis=1).min() >= 0.999
+
+
+@pytest.mark.model
+def test_the_default_model_repeats_its_bytes_when_deterministic() -> None:
+    model = LocalEmbeddings(deterministic=True)
+    together = model.embed_array(PROSE)
+    for index, text in enumerate(PROSE):
+        assert model.embed_array([text]).tobytes() == together[index].tobytes()
 
 
 @pytest.mark.model

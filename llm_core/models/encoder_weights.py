@@ -1,0 +1,119 @@
+"""From the files of a BERT or RoBERTa model to an encoder that is ready to run."""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from llm_core.checkpoint import Checkpoint, open_checkpoint
+from llm_core.errors import ModelFileError
+from llm_core.models.encoder import Attend, Encoder, EncoderConfig, attend_padded
+
+_PREFIXES = ("", "bert.", "roberta.")
+_OLD = {"weight": "gamma", "bias": "beta"}  # how norms were called in 2018
+_EMBEDDINGS = {
+    "tokens": "word_embeddings",
+    "positions": "position_embeddings",
+    "types": "token_type_embeddings",
+}
+_LAYER = {
+    "out": "attention.output.dense",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+}
+_NORMS = {"attention_norm": "attention.output.LayerNorm", "norm": "output.LayerNorm"}
+
+
+def load_encoder(
+    folder: Path, dtype: torch.dtype = torch.float32, attention: Attend = attend_padded
+) -> Encoder:
+    """The encoder of a model folder; raises `ModelFileError` for files that hold none."""
+    checkpoint = open_checkpoint(folder)
+    config = EncoderConfig.read(checkpoint.config, folder)
+    names = _Names(checkpoint, folder)
+    with torch.device("meta"):
+        encoder = Encoder(config, attention)
+    try:
+        weights = {ours: tensor.to(dtype) for ours, tensor in _weights(names, config).items()}
+        encoder.load_state_dict(weights, assign=True)
+    except RuntimeError as error:  # a shape that config.json does not promise
+        first = str(error).strip().splitlines()[-1].strip()
+        raise ModelFileError(f"{folder} does not fit its config.json: {first}") from error
+    encoder.eval().requires_grad_(False)
+    if packable(dtype):
+        _pack(encoder)
+    return encoder
+
+
+class _Names:
+    """The tensors of a checkpoint by name, whatever prefix they were saved with."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path) -> None:
+        self._checkpoint = checkpoint
+        self._folder = folder
+        probe = "embeddings.word_embeddings.weight"
+        found = [prefix for prefix in _PREFIXES if prefix + probe in checkpoint.names]
+        if not found:
+            raise ModelFileError(f"{folder} does not hold the weights of a BERT: no {probe}")
+        self._prefix = found[0]
+
+    def __call__(self, name: str) -> Tensor:
+        full = self._prefix + name
+        if full not in self._checkpoint.names:
+            stem, _, kind = full.rpartition(".")
+            full = f"{stem}.{_OLD.get(kind, kind)}"
+        if full not in self._checkpoint.names:
+            raise ModelFileError(
+                f"{self._folder} does not hold the weights of a BERT: no {self._prefix + name}"
+            )
+        return self._checkpoint.tensor(full)
+
+
+def _weights(get: _Names, config: EncoderConfig) -> dict[str, Tensor]:
+    """Map the published names to ours, with query, key and value fused."""
+    weights = {
+        f"embeddings.{ours}.weight": get(f"embeddings.{theirs}.weight")
+        for ours, theirs in _EMBEDDINGS.items()
+    }
+    for kind in ("weight", "bias"):
+        weights[f"embeddings.norm.{kind}"] = get(f"embeddings.LayerNorm.{kind}")
+        for layer in range(config.num_hidden_layers):
+            old, new = f"encoder.layer.{layer}", f"blocks.{layer}"
+            for ours, theirs in {**_LAYER, **_NORMS}.items():
+                weights[f"{new}.{ours}.{kind}"] = get(f"{old}.{theirs}.{kind}")
+            parts = [get(f"{old}.attention.self.{p}.{kind}") for p in ("query", "key", "value")]
+            weights[f"{new}.qkv.{kind}"] = torch.cat(parts)
+    return weights
+
+
+def packable(dtype: torch.dtype) -> bool:
+    """Say whether this torch can lay the matrices of an encoder out for its products."""
+    ops = torch.ops.mkldnn
+    return (
+        dtype == torch.bfloat16
+        and hasattr(ops, "_linear_pointwise")
+        and hasattr(ops, "_reorder_linear_weight")
+        and hasattr(ops, "_is_mkldnn_bf16_supported")
+        and bool(ops._is_mkldnn_bf16_supported())
+    )
+
+
+class PackedLinear(nn.Module):
+    """A linear layer whose bfloat16 matrix is laid out once for oneDNN, not in each call."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self._bias = linear.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) to (N, out)."""
+        y = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return cast(Tensor, y)
+
+
+def _pack(encoder: Encoder) -> None:
+    for block in encoder.blocks:
+        for name in ("qkv", "out", "up", "down"):
+            setattr(block, name, PackedLinear(getattr(block, name)))
