@@ -164,7 +164,8 @@ def _write_gguf(
 
         def load(name: str = name, kind: str = kind, order: Any = order) -> Bytes:
             rows = _stored_rows(checkpoint, name, kind)
-            return rows if order is None else rows[order]
+            # A bias is one row of numbers: (rows, 4 bytes) of it are permuted.
+            return rows if order is None else rows.reshape(len(order), -1)[order]
 
         parts.append(Part(ours, kind, checkpoint.shape(name), load))
     factors = _factors(checkpoint, config)

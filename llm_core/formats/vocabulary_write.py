@@ -22,9 +22,9 @@ def tokenizer_metadata(folder: Path, config: dict[str, Any], size: int) -> dict[
     cut in a way GGUF has no name for.
     """
     path = folder / "tokenizer.json"
-    content = _read(path)
-    model, settings = content.get("model"), _read(folder / "tokenizer_config.json")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or model.get("byte_fallback"):
+    content = _checked(path)
+    model, settings = content["model"], _read(folder / "tokenizer_config.json")
+    if model["type"] != "BPE" or model["byte_fallback"]:
         _refuse(path, "is not byte-level BPE")
     tokens, kinds = _tokens(path, content, size)
     ids = {token: index for index, token in enumerate(tokens)}
@@ -33,9 +33,7 @@ def tokenizer_metadata(folder: Path, config: dict[str, Any], size: int) -> dict[
         "tokenizer.ggml.pre": _pre_tokenizer(path, content),
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": kinds,
-        "tokenizer.ggml.merges": [
-            merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]
-        ],
+        "tokenizer.ggml.merges": [" ".join(merge) for merge in model["merges"]],
     }
     for name, key in _ENDS:
         index = _end(settings, config, name, ids)
@@ -50,6 +48,17 @@ def tokenizer_metadata(folder: Path, config: dict[str, Any], size: int) -> dict[
     if isinstance(text, str):
         found["tokenizer.chat_template"] = text
     return found
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """A tokenizer.json in the one form that the library of that name writes."""
+    from tokenizers import Tokenizer
+
+    try:
+        content: dict[str, Any] = json.loads(Tokenizer.from_file(str(path)).to_str())
+    except Exception as error:  # tokenizers raises bare Exception for a damaged file
+        raise ModelFileError(f"{path} cannot be read as a tokenizer ({error})") from error
+    return content
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def _refuse(path: Path, what: str) -> NoReturn:
 
 def _tokens(path: Path, content: dict[str, Any], size: int) -> tuple[list[str], list[int]]:
     """All tokens by id and their kinds; ids that no token has are filled up to `size`."""
-    added = {entry["id"]: entry for entry in content.get("added_tokens", [])}
+    added = {entry["id"]: entry for entry in content["added_tokens"]}
     by_id = {index: token for token, index in content["model"]["vocab"].items()}
     by_id |= {index: entry["content"] for index, entry in added.items()}
     if by_id and max(by_id) >= size:
