@@ -2,7 +2,7 @@
 
 The reference takes nothing from the kernel but its numbers' meaning: weights as the blocks
 dequantise, activations rounded to 8 bits per 32 before every product with quantised weights,
-keys and values rounded to bfloat16.
+keys and values, scaled queries, softmax weights, and what an adapter multiplies to bfloat16.
 """
 
 from collections.abc import Callable, Sequence
@@ -178,7 +178,7 @@ class LowRank:
 
 
 def random_adapter(checkpoint: SmallCheckpoint, rank: int, seed: int = 1) -> LowRank:
-    """A low-rank adapter on all seven weights of each layer."""
+    """A low-rank adapter of bfloat16 factors on all seven weights of each layer."""
     random = np.random.default_rng(seed)
     pairs = {}
     for layer in range(checkpoint.decoder.num_hidden_layers):
@@ -188,8 +188,8 @@ def random_adapter(checkpoint: SmallCheckpoint, rank: int, seed: int = 1) -> Low
             out, inner = weight.shape
             a = random.standard_normal((rank, inner), dtype=np.float32) * np.float32(inner**-0.5)
             b = random.standard_normal((out, rank), dtype=np.float32) * np.float32(0.3)
-            pairs[layer, name] = (torch.from_numpy(a), torch.from_numpy(b))
-    return LowRank(f"random {seed}", rank, 2.0 / rank, pairs)
+            pairs[layer, name] = (torch.from_numpy(bfloat16(a)), torch.from_numpy(bfloat16(b)))
+    return LowRank(f"random {seed}", rank, rank**-0.5, pairs)
 
 
 class Reference:
@@ -247,9 +247,10 @@ class Reference:
         share = shape.num_attention_heads // shape.num_key_value_heads
         out = []
         for head in range(shape.num_attention_heads):
-            scores = keys[:, head // share] @ q[head] * np.float32(shape.head_dim**-0.5)
-            odds = np.exp(scores - scores.max())
-            out.append(odds @ values[:, head // share] / odds.sum())
+            scaled = bfloat16(q[head] * np.float32(shape.head_dim**-0.5 * np.log2(np.e)))
+            scores = keys[:, head // share] @ scaled
+            odds = np.exp2(scores - scores.max())
+            out.append(bfloat16(odds) @ values[:, head // share] / odds.sum())
         return np.stack(out)
 
     def _mlp(self, layer: int, x: Array) -> Array:
@@ -264,7 +265,8 @@ class Reference:
             y = y + self._weight(f"{start}.bias")
         if self.adapter is not None and (layer, name) in self.adapter.pairs:
             a, b = (part.numpy() for part in self.adapter.pairs[layer, name])
-            y = y + np.float32(self.adapter.scale) * (x @ a.T @ b.T)
+            inner = bfloat16(np.float32(self.adapter.scale) * (bfloat16(x) @ a.T))
+            y = y + inner @ b.T
         return np.asarray(y)
 
     def _norm(self, x: Array, layer: int, name: str) -> Array:

@@ -84,7 +84,7 @@ def test_packed_files_of_models_that_are_gone_are_deleted(tmp_path: Path) -> Non
 def test_other_kinds_of_weights_are_refused_by_name() -> None:
     with pytest.raises(KernelUnavailableError, match=r"q_proj.* is stored as F32"):
         pack_in_memory(SmallCheckpoint("F32"))
-    with pytest.raises(KernelUnavailableError, match="embed_tokens.* is stored as F32"):
+    with pytest.raises(KernelUnavailableError, match=r"embed_tokens.* is stored as F32"):
         pack_in_memory(SmallCheckpoint(table="F32"))
 
 
