@@ -5,35 +5,32 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_core.errors import ModelFileError
 
+if TYPE_CHECKING:
+    from llm_core.tokenization.fast import FastStream
+    from llm_core.tokenization.stream import TokenStream
+
 _DIGITS = {bytes([byte]) for byte in b"0123456789.eE"}
 
 
 class TextTokenizer:
-    """The fast tokenizer of a model folder, with its end-of-reply ids and constraint tables.
+    """The tokenizer of a model folder, with its end-of-reply ids and constraint tables.
 
     `vocabulary` is the width of the model's logits, which may exceed the tokenizer's own size.
+    The Rust library does the work; with `fast` False the reference in plain Python does, with
+    the same results.
     """
 
-    def __init__(self, folder: Path, vocabulary: int) -> None:
-        from tokenizers import Tokenizer
+    def __init__(self, folder: Path, vocabulary: int, *, fast: bool = True) -> None:
+        from llm_core.tokenization.load import load_tokenizer
 
-        path = folder / "tokenizer.json"
-        if not path.is_file():
-            raise ModelFileError(f"{folder} has no tokenizer.json: only fast tokenizers are read")
-        try:
-            self._source = path.read_text(encoding="utf-8")
-            self._tokenizer = Tokenizer.from_str(self._source)
-        except Exception as err:  # tokenizers raises bare Exception for a damaged file
-            raise ModelFileError(f"{path} cannot be read as a tokenizer: {err}") from err
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self._tokenizer = load_tokenizer(folder, fast=fast)
         self._lock = threading.Lock()
         self.vocabulary = vocabulary
         self.settings = read_settings(folder)
@@ -41,37 +38,24 @@ class TextTokenizer:
 
     def encode(self, text: str, *, marks: bool = True) -> list[int]:
         """Token ids of `text`; with `marks` False a special token's name is ordinary text."""
-        source = self._tokenizer if marks else self._plain
-        return list(source.encode(text, add_special_tokens=False).ids)
+        return self._tokenizer.encode_ids(text, marks=marks)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` without special tokens."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        return self._tokenizer.decode(ids)
 
     def id_of(self, token: str) -> int | None:
         """The id of one vocabulary entry, in its byte-level spelling."""
-        found = self._tokenizer.token_to_id(token)
-        return None if found is None else int(found)
+        return self._tokenizer.token_to_id(token)
 
-    def stream(self) -> "TokenStream":
+    def stream(self) -> "TokenStream | FastStream":
         """A decoder that is fed one token at a time."""
-        return TokenStream(self._tokenizer)
+        return self._tokenizer.stream()
 
-    @cached_property
-    def _plain(self) -> Any:
-        from tokenizers import Tokenizer
-
-        plain = Tokenizer.from_str(self._source)
-        plain.no_truncation()
-        plain.no_padding()
-        plain.encode_special_tokens = True  # marks in user text stay ordinary text
-        return plain
-
-    @cached_property
+    @property
     def marks(self) -> list[str]:
         """The names of the special tokens, such as `<|im_end|>`."""
-        added = self._tokenizer.get_added_tokens_decoder().values()
-        return [token.content for token in added if token.special]
+        return self._tokenizer.special_tokens
 
     @property
     def tables(self) -> Any:
@@ -83,7 +67,8 @@ class TextTokenizer:
     def _tables(self) -> Any:
         from llguidance import LLTokenizer
 
-        return LLTokenizer(self._source, n_vocab=self.vocabulary, eos_token=self.end_ids)
+        source = self._tokenizer.source
+        return LLTokenizer(source, n_vocab=self.vocabulary, eos_token=self.end_ids)
 
     @cached_property
     def pieces(self) -> list[bytes]:
@@ -121,20 +106,6 @@ class TextTokenizer:
         if not ends:
             raise ModelFileError(f"{folder} names no end-of-text token in its config files")
         return list(dict.fromkeys(ends))
-
-
-class TokenStream:
-    """Turns tokens into text as they come; an unfinished character waits for its last byte."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        from tokenizers.decoders import DecodeStream
-
-        self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
-
-    def feed(self, token: int) -> str:
-        """The text that `token` completes, perhaps empty."""
-        return self._stream.step(self._tokenizer, token) or ""
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
