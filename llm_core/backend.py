@@ -4,7 +4,8 @@ A pass takes rows rather than a batch of sequences, so that decoding, chunked pr
 branches of a score and several sequences at once are one call with different indices.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +14,10 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from llm_core.adapters import Adapter
+    from llm_core.checkpoint import Checkpoint
     from llm_core.settings import Settings
+
+_MATRIX = "model.layers.0.self_attn.q_proj.weight"  # stored like the other matrices
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,53 @@ class Backend(Protocol):
         ...
 
 
-def open_backend(model_dir: Path, settings: "Settings") -> Backend:
-    """What runs the model of a folder.
+def open_backend(
+    model_dir: Path, settings: "Settings", report: Callable[[str], None] | None = None
+) -> Backend:
+    """What runs the model of a folder best: the kernel, our own decoder, or transformers.
 
-    Raises ModelFileError for missing, damaged and unsuitable files.
+    The kernel runs stored 4 and 8 bit weights where `dtype` is "auto" and no GPU is used;
+    our decoder runs the Llama family in the number format asked for ("auto": bfloat16);
+    transformers runs any other decoder. `report` gets a line before a slow first
+    step, and the reason where the kernel could not be used; stderr shows them otherwise.
+    Raises ModelFileError for missing, damaged and unsuitable files, ModelError for settings
+    that this machine cannot follow.
     """
-    from llm_core.interim_backend import InterimBackend
+    from llm_core.checkpoint import open_checkpoint
+    from llm_core.models.config import UnsupportedModelError
+    from llm_core.torch_backend import open_torch_backend, pick_device
 
-    return InterimBackend(model_dir, settings.dtype)
+    checkpoint = open_checkpoint(model_dir)
+    device = pick_device(settings.device).type
+    dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
+    try:
+        if device == "cpu" and (settings.dtype == "auto" or settings.kernel not in ("auto", "off")):
+            kernel = _open_kernel(checkpoint, settings, report or _to_stderr)
+            if kernel is not None:
+                return kernel
+        return open_torch_backend(checkpoint, dtype, device)
+    except UnsupportedModelError:
+        from llm_core.transformers_backend import open_transformers_backend
+
+        return open_transformers_backend(model_dir, dtype, device)
+
+
+def _open_kernel(
+    checkpoint: "Checkpoint", settings: "Settings", report: Callable[[str], None]
+) -> Backend | None:
+    from llm_core.kernels.backend import kernel_backend
+
+    named = settings.kernel not in ("auto", "off")
+    if not named and checkpoint.blocks(_MATRIX) is None:
+        return None  # stored as floats, which are never quantised unasked
+    return kernel_backend(
+        checkpoint,
+        cache_dir=settings.cache_dir,
+        kernel=settings.kernel,
+        threads=settings.threads,
+        report=report,
+    )
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)

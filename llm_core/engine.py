@@ -15,6 +15,7 @@ from torch import Tensor
 
 from llm_core.backend import Backend, open_backend
 from llm_core.batch import Batch, Reply
+from llm_core.beam import BeamSearch, Hypothesis
 from llm_core.cache import PrefixStore, common_prefix
 from llm_core.constrain import Guide
 from llm_core.decode import Bias, Decoder, Step
@@ -31,7 +32,7 @@ from llm_core.turns import Turns
 if TYPE_CHECKING:
     from llm_core.adapters import Adapter
 
-__all__ = ["Engine", "GenerationCancelledError", "Reply", "Step", "open_engine"]
+__all__ = ["Engine", "GenerationCancelledError", "Hypothesis", "Reply", "Step", "open_engine"]
 
 _PACK = 512  # rows of branches that stand behind one prefix at a time
 
@@ -145,6 +146,31 @@ class Engine:
             )
             batch.add(list(prompt), decoder)
         return batch.run()
+
+    def beam_search(
+        self,
+        prompt_ids: Sequence[int],
+        *,
+        max_tokens: int,
+        stop_ids: Collection[int],
+        beams: int = 4,
+        best: int = 1,
+        length_penalty: float = 1.0,
+        adapter: "Adapter | None" = None,
+        cancel: threading.Event | None = None,
+        deterministic: bool = False,
+    ) -> list[Hypothesis]:
+        """The `best` of the most probable replies that a search with `beams` beams finds.
+
+        See `llm_core.beam` for scores and order. Raises as `generate` does.
+        """
+        self.check_budget(len(prompt_ids), max_tokens)
+        if not 0 < best <= beams:
+            raise ValueError(f"cannot return {best} of {beams} beams")
+        search = BeamSearch(
+            self._machine, Mode(adapter, deterministic, cancel), stop_ids, beams, length_penalty
+        )
+        return search.run(prompt_ids, max_tokens)[:best]
 
     def score(
         self,

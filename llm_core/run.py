@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -120,6 +120,12 @@ class Run:
         finally:
             self._cache.truncate(prefix)
         return sums
+
+    def take_over(self, block: Any, start: int, tokens: Sequence[int]) -> None:
+        """Become another run with these tokens, given its columns from `start` on."""
+        self._cache.truncate(start)
+        self._cache.write(block, len(tokens) - start)
+        self.tokens = list(tokens)
 
     def keep(self) -> None:
         """Hand what was computed to later calls."""

@@ -121,7 +121,7 @@ def _kept(scaled: Floats, how: Sampling) -> Ids | None:
     """The ids, ascending, to draw from by scaled logits (V,), best 0.0; None is all of them."""
     ids = None
     if how.top_k and how.top_k < len(scaled):
-        ids = _top(scaled, how.top_k)
+        ids = top_ids(scaled, how.top_k)
     if how.top_p < 1:
         ids = _nucleus(scaled, ids, how.top_p)
     if how.min_p:
@@ -130,8 +130,11 @@ def _kept(scaled: Floats, how: Sampling) -> Ids | None:
     return ids
 
 
-def _top(scaled: Floats, count: int) -> Ids:
-    """The ids of the `count` highest of (V,), best 0.0; of equal ones those with lower ids."""
+def top_ids(scaled: Floats, count: int) -> Ids:
+    """The ids, ascending, of the `count` highest of (V,), whose best is 0.0.
+
+    Of equal ones those with lower ids.
+    """
     cut = _CUT
     ids = np.flatnonzero(scaled >= cut)
     while len(ids) < count and cut > _LOWEST:
@@ -190,7 +193,7 @@ def best_tokens(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
     values = logits.numpy()
     if count < 1:
         return ()
-    ids = _top(values - values.max(), count)
+    ids = top_ids(values - values.max(), count)
     ids = ids[np.argsort(-values[ids], kind="stable")]
     normaliser = log_normaliser(values)
     return tuple((int(token), float(values[token]) - normaliser) for token in ids)

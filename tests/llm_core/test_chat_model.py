@@ -235,7 +235,7 @@ def test_the_first_token_comes_soon_after_the_process_starts():
 
 @pytest.mark.model
 def test_the_real_model_answers_extracts_and_ranks(chat_model):
-    assert "Paris" in str(chat_model.invoke("What is the capital of France?").content)
+    assert "Paris" in str(chat_model.invoke("Name the capital of France.").content)
     text = "Henry Baker lost the goose in Goodge Street."
     question = [HumanMessage(f"{text}\nWhere did Henry Baker lose the goose?")]
     assert "Goodge Street" in chat_model.extract(question, text, prefix="He lost it in")

@@ -103,14 +103,15 @@ def test_an_interrupted_step_leaves_a_usable_cache(exact, monkeypatch):
     exact.forget()
     expected = tokens(exact, PROMPT)
     exact.forget()
-    layer = exact.backend._model.model.layers[1]
+    forward = exact.backend.forward
 
     def interrupt(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
+        forward(*args, **kwargs)
+        raise KeyboardInterrupt  # columns are written that the engine does not count
 
     steps = exact.generate(PROMPT, max_tokens=20, sampling=Sampling(), stop_ids=[])
     next(steps)
-    monkeypatch.setattr(layer, "forward", interrupt)
+    monkeypatch.setattr(exact.backend, "forward", interrupt)
     with pytest.raises(KeyboardInterrupt):
         next(steps)
     monkeypatch.undo()
@@ -160,7 +161,7 @@ def test_stop_ids_end_the_reply_unseen(tiny):
     [
         ("model.safetensors", "junk", "damaged"),
         ("config.json", "{", "cannot be read"),
-        ("config.json", '{"model_type": "x", "layer_types": ["sliding_attention"]}', "hf:NAME"),
+        ("config.json", '{"model_type": "x"}', "cannot be used: .* model type `x`"),
         ("tokenizer.json", "{}", "tokenizer"),
     ],
 )
@@ -177,5 +178,5 @@ def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
     config.write_text(
         config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
     )
-    with pytest.raises(ModelFileError, match="9 missing"):
+    with pytest.raises(ModelFileError, match=r"no tensor model.layers.2"):
         Engine(folder)
