@@ -17,6 +17,7 @@ QWEN2 = (
 )
 
 _BYTES: Section = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+BYTE_DECODER: Section = _BYTES | {"use_regex": True}
 _DIGITS: Section = {"type": "Digits", "individual_digits": True}
 
 
