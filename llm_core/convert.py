@@ -46,7 +46,7 @@ from llm_core.models.config import DecoderConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONVERTER = 1  # part of every converted model's manifest; raise it when the output changes
+CONVERTER = 2  # part of the manifest of every cached GGUF file; raise it when the output changes
 QUANTISED = ("Q8_0", "Q4_1", "Q4_0")
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 Progress = Callable[[str, int, int], None]  # what is written, tensors done, tensors in all
@@ -122,15 +122,18 @@ def describe_gguf(source: Path, target: Path) -> None:
 
 
 def convert_gguf(source: Path, target: Path) -> None:
-    """Write the model of the GGUF file `source` into the existing folder `target` as bfloat16.
+    """Make the existing folder `target` a model folder around the GGUF file `source`.
 
-    Raises `ModelFileError` for a damaged file and for an architecture or tokenizer that is
-    not known.
+    The weights are not copied but linked to, where the disk can do that. Raises
+    `ModelFileError` for a damaged file and for an architecture or tokenizer that is not known.
     """
     describe_gguf(source, target)
-    checkpoint = GGUFCheckpoint(source)
-    parts = [_float_part(checkpoint, name, "BF16") for name in sorted(checkpoint.names)]
-    write_safetensors(target / WEIGHTS, parts)
+    weights = target / GGUF_NAME
+    for link in (weights.symlink_to, weights.hardlink_to):
+        with contextlib.suppress(OSError):
+            link(source.resolve())
+            return
+    shutil.copyfile(source, weights)
 
 
 def is_gguf(path: Path) -> bool:

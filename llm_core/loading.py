@@ -23,7 +23,7 @@ def resolve(
     """Return the folder of a model: config.json, tokenizer files, safetensors or model.gguf.
 
     `name` is a default model (`smollm2-135m`, with or without `local:`), a folder, a
-    `.gguf` file (converted once into the cache), or `local:OWNER/NAME` for a model that
+    `.gguf` file (described once in the cache), or `local:OWNER/NAME` for a model that
     is already in the Hugging Face cache. `kind` is that of the default
     models which the error of an unknown name lists. Raises `ModelNotFoundError` with the mend, or
     `ModelFileError` for damaged files and pickle weights.
@@ -34,7 +34,7 @@ def resolve(
         return _default_model(short, cache_dir)
     path = Path(short).expanduser()
     if path.suffix.lower() == ".gguf":
-        return _converted(path, cache_dir)
+        return _described(path, cache_dir)
     if path.is_dir():
         return _checked_folder(path)
     if path.is_file():
@@ -59,12 +59,17 @@ def model_hash(path: Path) -> str:
 
 def _default_model(name: str, cache_dir: Path) -> Path:
     folder = store.models_folder(cache_dir) / name
+    layout = next(model.layout for model in MODELS if model.name == name)
     if not folder.exists():
         raise ModelNotFoundError(
             f"the default model {name} is not in {store.models_folder(cache_dir)}; "
             f"run {store.FETCH} once"
         )
-    store.require_whole(folder)
+    manifest = store.require_whole(folder)
+    if manifest.source.get("converter", layout) != layout:
+        raise ModelFileError(
+            f"the cached model {folder} was made by another release; run {store.FETCH} to renew it"
+        )
     return folder
 
 
@@ -107,8 +112,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _converted(source: Path, cache_dir: Path) -> Path:
-    """Return the converted copy of a GGUF file, made on first use and found by hash."""
+def _described(source: Path, cache_dir: Path) -> Path:
+    """Return the folder around a GGUF file, made on first use and found by hash.
+
+    The weights stay where they are: the folder records their path.
+    """
     if not source.is_file():
         raise ModelNotFoundError(f"there is no file {source}; give the path of a .gguf file")
     from llm_core.convert import CONVERTER, convert_gguf
@@ -133,11 +141,12 @@ def _converted(source: Path, cache_dir: Path) -> Path:
     if store.find_damage(folder) is None:
         return folder
     with store.writing(cache_dir), store.scratch(cache_dir) as work:
-        if store.find_damage(folder) is not None:  # not converted by another process meanwhile
+        if store.find_damage(folder) is not None:  # not made by another process meanwhile
             prepared = work / "prepared"
             prepared.mkdir()
             convert_gguf(source, prepared)
-            store.publish(prepared, cache_dir, name, {**stamp, "sha256": digest})
+            made_of = {**stamp, "sha256": digest}
+            store.publish(prepared, cache_dir, name, made_of, {GGUF_NAME: digest})
     return folder
 
 

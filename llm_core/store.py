@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,14 +135,23 @@ def scratch(cache_dir: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(prepared: Path, cache_dir: Path, name: str, source: dict[str, Any]) -> Path:
-    """Move a prepared folder into the cache as model `name`; call it inside `writing`."""
+def publish(
+    prepared: Path,
+    cache_dir: Path,
+    name: str,
+    source: dict[str, Any],
+    hashes: Mapping[str, str] | None = None,
+) -> Path:
+    """Move a prepared folder into the cache as model `name`; call it inside `writing`.
+
+    `hashes` are those that the caller has computed already, by file name.
+    """
     files: dict[str, StoredFile] = {}
     for path in sorted(prepared.iterdir()):
-        path.chmod(0o644)  # safetensors are written for the owner alone
         _flush(path)
         status = path.stat()
-        files[path.name] = StoredFile(sha256_of(path), status.st_size, status.st_mtime_ns)
+        digest = (hashes or {}).get(path.name) or sha256_of(path)
+        files[path.name] = StoredFile(digest, status.st_size, status.st_mtime_ns)
     model_hash = combined_hash({file: entry.sha256 for file, entry in files.items()})
     manifest = {"format": FORMAT, **asdict(Manifest(name, model_hash, source, files))}
     (prepared / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

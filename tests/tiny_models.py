@@ -175,4 +175,5 @@ def packaged(wheel: Path) -> PackagedModel:
             ),
         ),
         licence="Apache-2.0",
+        layout=1,
     )

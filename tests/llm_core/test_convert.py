@@ -1,4 +1,4 @@
-"""Conversion of GGUF files, against transformers' own reader and a second forward pass."""
+"""GGUF files as folders, against transformers' own reader and a second forward pass."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,15 @@ from transformers import AutoTokenizer
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from llm_core.convert import convert_gguf
+from llm_core.checkpoint import open_checkpoint
+from llm_core.convert import convert, convert_gguf
 from llm_core.errors import ModelFileError
 from llm_core.loading import resolve
 from tests.tiny_models import HEADS, KV_HEADS, LAYERS, TEMPLATE, WIDTH, vocabulary, write_gguf
 
 
 def converted(source: Path, target: Path) -> Path:
-    target.mkdir()
-    convert_gguf(source, target)
+    convert(source, target)
     return target
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_converted_is_named(
 ) -> None:
     source = write_gguf(tmp_path / "odd.gguf", **options)  # type: ignore[arg-type]  # strings only
     with pytest.raises(ModelFileError) as caught:
-        convert_gguf(source, tmp_path)
+        convert(source, tmp_path / "target")
     assert message in str(caught.value) and "odd.gguf" in str(caught.value)
 
 
@@ -164,15 +164,31 @@ def test_what_cannot_be_converted_is_named(
 def test_a_cut_file_is_refused(tmp_path: Path, tiny: tuple[Path, Path], keep: int) -> None:
     source = tmp_path / "cut.gguf"
     source.write_bytes(tiny[0].read_bytes()[:keep])
-    with pytest.raises(ModelFileError, match=r"cut\.gguf"):
-        convert_gguf(source, tmp_path)
+    for write in (convert, convert_gguf):
+        with pytest.raises(ModelFileError, match=r"cut\.gguf"):
+            write(source, tmp_path / "target")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_folder_around_a_gguf_file_describes_the_same_model(
+    tiny: tuple[Path, Path], tmp_path: Path
+) -> None:
+    convert_gguf(tiny[0], tmp_path)
+    assert (tmp_path / "model.gguf").samefile(tiny[0])
+    for file in tiny[1].glob("*.json"):
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+    weights = load_file(tiny[1] / "model.safetensors")
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.names == weights.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(checkpoint.tensor(name).to(torch.bfloat16), tensor), name
 
 
 @pytest.mark.model
-def test_the_default_chat_model_completes_a_fact() -> None:
-    folder = resolve("smollm2-135m")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+def test_the_default_chat_model_completes_a_fact(tmp_path: Path) -> None:
+    convert(resolve("smollm2-135m"), tmp_path / "floats")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "floats" / "tokenizer.json"))
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "floats", dtype=torch.bfloat16)
     ids = torch.tensor([tokenizer.encode("The capital of France is").ids])
     with torch.no_grad():
         best = int(model(ids).logits[0, -1].argmax())

@@ -140,7 +140,7 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
         resolve(str(tmp_path / "model.onnx"), tmp_path)
 
 
-def test_a_gguf_file_is_converted_once(tmp_path: Path) -> None:
+def test_a_gguf_file_is_described_once(tmp_path: Path) -> None:
     source = write_gguf(tmp_path / "tiny.gguf")
     first = resolve(str(source), tmp_path / "cache")
     made = (first / "manifest.json").stat().st_mtime_ns
@@ -151,7 +151,24 @@ def test_a_gguf_file_is_converted_once(tmp_path: Path) -> None:
     assert resolve(str(copy), tmp_path / "cache") == first
 
 
-def test_a_changed_gguf_file_is_converted_anew(tmp_path: Path) -> None:
+def test_the_weights_of_a_gguf_file_are_not_copied(tmp_path: Path) -> None:
+    source = write_gguf(tmp_path / "tiny.gguf")
+    source.chmod(0o640)
+    folder = resolve(str(source), tmp_path / "cache")
+    assert (folder / "model.gguf").samefile(source)
+    assert source.stat().st_mode & 0o777 == 0o640
+    assert model_hash(folder) == model_hash(resolve(str(source), tmp_path / "other"))
+
+
+def test_a_gguf_file_that_moved_is_found_again(tmp_path: Path) -> None:
+    source = write_gguf(tmp_path / "tiny.gguf")
+    before = model_hash(resolve(str(source), tmp_path / "cache"))
+    moved = source.rename(tmp_path / "moved.gguf")
+    folder = resolve(str(moved), tmp_path / "cache")
+    assert (folder / "model.gguf").samefile(moved) and model_hash(folder) == before
+
+
+def test_a_changed_gguf_file_is_described_anew(tmp_path: Path) -> None:
     source = write_gguf(tmp_path / "tiny.gguf")
     first = resolve(str(source), tmp_path / "cache")
     write_gguf(source, seed=1)
@@ -159,13 +176,20 @@ def test_a_changed_gguf_file_is_converted_anew(tmp_path: Path) -> None:
     assert second != first and model_hash(second) != model_hash(first)
 
 
-def test_a_damaged_converted_copy_is_made_again(tmp_path: Path) -> None:
+def test_a_damaged_folder_of_a_gguf_file_is_made_again(tmp_path: Path) -> None:
     source = write_gguf(tmp_path / "tiny.gguf")
     folder = resolve(str(source), tmp_path / "cache")
-    whole = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(b"")
+    whole = (folder / "tokenizer.json").read_bytes()
+    (folder / "tokenizer.json").write_bytes(b"")
     assert resolve(str(source), tmp_path / "cache") == folder
-    assert (folder / "model.safetensors").read_bytes() == whole
+    assert (folder / "tokenizer.json").read_bytes() == whole
+
+
+def test_a_model_that_another_release_made_is_to_be_fetched_again(cache: Path) -> None:
+    manifest = cache / "models" / "minilm-l6" / "manifest.json"
+    edit_json(manifest, source={"converter": 0})
+    with pytest.raises(ModelFileError, match=r"made by another release; run .*doctor --fetch"):
+        resolve("minilm-l6", cache)
 
 
 def test_a_missing_gguf_file_is_named(tmp_path: Path) -> None:
