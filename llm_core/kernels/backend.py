@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 TILE = 16  # columns of a cache tile
 MOST_THREADS = 256
+USUAL_THREADS = 8  # unless told otherwise: memory, not cores, bounds decoding beyond
 _ADAPTERS_KEPT = 8
 
 
@@ -162,8 +163,8 @@ class KernelBackend:
         self.times: PassTimes | None = None
         self._library = library
         self._packed = packed
-        self._threads = min(threads or usable_cores(), MOST_THREADS)
-        self._most = max(self._threads, usable_cores())
+        self._threads = min(threads or min(usable_cores(), USUAL_THREADS), MOST_THREADS)
+        self._most = min(max(self._threads, usable_cores()), MOST_THREADS)
         self._adapters: OrderedDict[str, PackedAdapter] = OrderedDict()
         self._lock = threading.Lock()
         self._model, self._layers = _describe(packed)

@@ -28,17 +28,17 @@ constexpr int kRecord = 44;     // bytes that one token takes in a group's recor
 //   float scale[n]     max |x| / 127
 //   float total[n]     scale * (sum of q)
 //   int32 sum[n]       sum of q
-inline size_t tile_bytes(int columns, int n) {
+static inline size_t tile_bytes(int columns, int n) {
     return static_cast<size_t>(columns / kGroup) * n * kRecord;
 }
 
-inline size_t scale_bytes(int kind, int columns) {  // of one block
+static inline size_t scale_bytes(int kind, int columns) {  // of one block
     size_t groups = static_cast<size_t>(columns / kGroup);
     size_t bytes = groups * (kind == LM_Q4_1 ? 64 : 32);
     return (bytes + 63) / 64 * 64;
 }
 
-inline size_t block_bytes(int kind, int columns) {
+static inline size_t block_bytes(int kind, int columns) {
     size_t quants = static_cast<size_t>(columns) * (kind == LM_Q8_0 ? 16 : 8);
     return scale_bytes(kind, columns) + quants;
 }
@@ -46,7 +46,7 @@ inline size_t block_bytes(int kind, int columns) {
 // Attention state of one query row: float o[head_dim], then maximum, sum, and padding, so that
 // o / sum is the output. A fresh state is o = 0, maximum = kNone, sum = 0.
 constexpr float kNone = -1e30f;
-inline int state_floats(int head_dim) { return head_dim + 16; }
+static inline int state_floats(int head_dim) { return head_dim + 16; }
 
 // One split of keys for the query rows of one key/value head.
 struct Attend {

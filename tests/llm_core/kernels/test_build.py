@@ -2,11 +2,21 @@
 
 import ctypes
 import os
+import platform
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from llm_core.kernels.build import KernelUnavailableError, build_library, private_folder
+from llm_core.kernels.build import (
+    FLAGS,
+    MACHINES,
+    SOURCES,
+    KernelUnavailableError,
+    build_library,
+    find_compiler,
+    private_folder,
+)
 from llm_core.settings import child_environment
 
 SOURCE = 'extern "C" __attribute__((visibility("default"))) int answer() { return %d; }\n'
@@ -129,3 +139,20 @@ def test_files_of_other_machines_are_left_out(sources: Path, tmp_path: Path) -> 
         "#if !defined(__ARM_NEON)\n#error not for this machine\n#endif\n"
     )
     assert answer(build(sources, tmp_path, [])) == 42
+
+
+@pytest.mark.parametrize("name", sorted(MACHINES[platform.machine().lower()]))
+def test_a_target_shares_no_function_with_files_that_run_everywhere(
+    name: str, tmp_path: Path
+) -> None:
+    """An inline function compiled with wide instructions could else be chosen for all files."""
+    compiler = find_compiler(child_environment())
+    flags = MACHINES[platform.machine().lower()][name]
+    made = tmp_path / "target.o"
+    # Without optimisation nothing is inlined, so every function that could be shared shows up.
+    command = [*compiler.command, *FLAGS, *flags, "-O0", "-c", "-o", str(made)]
+    subprocess.run([*command, str(SOURCES / f"target_{name}.cpp")], check=True)
+    listed = subprocess.run(["nm", "-C", str(made)], capture_output=True, text=True, check=True)
+    defined = [line.split(maxsplit=2)[1:] for line in listed.stdout.splitlines() if line[0] != " "]
+    shared = [symbol for kind, symbol in defined if kind in "TWVuBDRGS"]
+    assert shared == [f"lm::target_{name}()"]
