@@ -22,18 +22,34 @@ def load_tokenizer(source: Path, *, fast: bool) -> "Tokenizer | FastTokenizer": 
 
 
 def load_tokenizer(source: Path, *, fast: bool = False) -> "Tokenizer | FastTokenizer":
-    """The tokenizer of a model folder or of a `tokenizer.json`.
+    """The tokenizer of a model folder, of a `tokenizer.json` or of a GGUF file.
 
     The reference in plain Python, or with `fast` the Rust library. Raises `ModelFileError`.
     """
     path = source / NAME if source.is_dir() else source
     if not path.is_file():
         raise ModelFileError(f"{source} has no {NAME}: only fast tokenizers are read")
+    text = _from_gguf(path) if path.suffix.lower() == ".gguf" else _read(path)
     try:
-        text = path.read_text(encoding="utf-8")
         return FastTokenizer(text) if fast else _reference(text)
-    except (OSError, UnicodeDecodeError, ModelFileError) as err:
+    except ModelFileError as err:
         raise ModelFileError(f"{path} cannot be read as a tokenizer: {err}") from err
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ModelFileError(f"{path} cannot be read as a tokenizer: {err}") from err
+
+
+def _from_gguf(path: Path) -> str:
+    from llm_core.formats.gguf import GGUFFile
+    from llm_core.formats.layout import Keys
+    from llm_core.formats.vocabulary import read_tokenizer
+
+    tokenizer, _ = read_tokenizer(Keys(GGUFFile(path)))
+    return tokenizer.to_str()
 
 
 def _reference(text: str) -> "Tokenizer":

@@ -45,6 +45,7 @@ class Tokenizer:
         self._model = build_model(document["model"])
         self._normalize = build_normalizer(document.get("normalizer"))
         self._steps, spelled = pretokenizers.build_steps(document.get("pre_tokenizer"))
+        self.byte_level = spelled  # its tokens are spelled in byte letters
         self._process = build_post_processor(document.get("post_processor"))
         self._decode = build_decoder(document.get("decoder"))
         encode = self._model.encode
