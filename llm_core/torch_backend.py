@@ -35,7 +35,8 @@ def open_torch_backend(
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
     place = pick_device(device)
-    return TorchBackend(load_decoder(checkpoint, DTYPES[dtype], place), place)
+    decoder = load_decoder(checkpoint, DTYPES[dtype], place)
+    return TorchBackend(decoder.pack() if place.type == "cpu" else decoder, place)
 
 
 def pick_device(device: str) -> torch.device:

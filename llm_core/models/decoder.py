@@ -18,15 +18,9 @@ from torch.nn.functional import embedding, linear, silu
 
 from llm_core.models.cache import Span
 from llm_core.models.config import DecoderConfig
+from llm_core.models.linear import Delta, Linear
 from llm_core.models.norms import RMSNorm
 from llm_core.models.positions import Rotation, angle_tables, inverse_frequencies
-
-
-class Delta(NamedTuple):
-    """A low-rank change of a matrix: x gains up(down(x)); scale is in `up` already."""
-
-    down: Tensor  # (rank, in)
-    up: Tensor  # (out, rank)
 
 
 class BlockDeltas(NamedTuple):
@@ -36,22 +30,6 @@ class BlockDeltas(NamedTuple):
     out: Delta | None
     gate_up: Delta | None
     down: Delta | None
-
-
-class Linear(nn.Module):
-    """A matrix (out, in), with a bias where the model has one."""
-
-    def __init__(self, size_in: int, size_out: int, bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(size_out, size_in), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(size_out), requires_grad=False) if bias else None
-
-    def forward(self, x: Tensor, delta: Delta | None = None) -> Tensor:
-        """(T, in) to (T, out)."""
-        y = linear(x, self.weight, self.bias)
-        if delta is None:
-            return y
-        return y + linear(linear(x, delta.down), delta.up)
 
 
 class Attention(nn.Module):
@@ -156,5 +134,19 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (R, hidden) to scores of the next token (R, V), in float32."""
-        matrix = self.embedding if self.head is None else self.head.weight
-        return linear(self.norm(hidden), matrix).float()
+        normed = self.norm(hidden)
+        scores = linear(normed, self.embedding) if self.head is None else self.head(normed)
+        return scores.float()
+
+    def pack(self) -> "Decoder":
+        """Lay the matrices out for this CPU; the decoder only computes from then on.
+
+        A tied head becomes a matrix of its own, for rows of the embedding are still looked up.
+        """
+        if self.head is None:
+            self.head = Linear(self.config.hidden_size, self.config.vocab_size, bias=False)
+            self.head.weight = self.embedding
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.pack()
+        return self

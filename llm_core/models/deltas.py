@@ -7,7 +7,8 @@ from torch import Tensor
 
 from llm_core.adapters import Adapter, matrix_shape
 from llm_core.models.config import DecoderConfig
-from llm_core.models.decoder import BlockDeltas, Delta
+from llm_core.models.decoder import BlockDeltas
+from llm_core.models.linear import Delta
 
 
 def block_deltas(

@@ -20,7 +20,7 @@ from tests.llm_core.models.tiny_decoders import family, random_tokens
 A_HALF = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
 
-def train_like(model: Any, folder: Path, **settings: Any) -> Any:
+def train_like(model: Any, folder: Path, strength: float = 1.0, **settings: Any) -> Any:
     """Put random low-rank changes on `model`, save them, and return peft's model."""
     from peft import LoraConfig, get_peft_model
 
@@ -29,7 +29,8 @@ def train_like(model: Any, folder: Path, **settings: Any) -> Any:
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
             if "lora_" in name:
-                parameter.copy_(torch.randn_like(parameter) * parameter.shape[1] ** -0.5)
+                spread = strength * parameter.shape[1] ** -0.5
+                parameter.copy_(torch.randn_like(parameter) * spread)
     wrapped.save_pretrained(folder)
     return wrapped.train(False)
 
@@ -86,7 +87,7 @@ def test_the_real_model_with_an_adapter_equals_peft(tmp_path: Path) -> None:
     model.load_state_dict(state, strict=False, assign=True)
     model.tie_weights()
     tokens = random_tokens(16, checkpoint.config["vocab_size"])
-    settings = {"r": 16, "lora_alpha": 8, "target_modules": list(TARGETS)}
+    settings = {"r": 16, "lora_alpha": 8, "target_modules": list(TARGETS), "strength": 0.25}
     with torch.inference_mode():
         expected = train_like(model, tmp_path, **settings)(torch.tensor([tokens])).logits[0]
     backend = open_torch_backend(checkpoint, "float32")
