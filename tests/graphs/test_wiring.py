@@ -19,8 +19,9 @@ from graphs.console import Console
 from graphs.errors import UserError
 from graphs.models import ModelChoice, build_chat_model
 from graphs.wiring import ResearchOptions, versions, wire_research
+from llm_core.convert import convert
 from llm_core.engine import GenerationCancelledError
-from llm_core.loading import model_hash, resolve
+from llm_core.loading import model_hash
 from tests.tiny_models import write_bert, write_gguf
 
 ASK = "Where was the blue stone hidden?"
@@ -214,7 +215,8 @@ def test_our_model_counts_replies_and_scores_and_stops_when_told(tmp_path: Path)
 
 
 def test_a_hugging_face_folder_is_a_chat_model(tmp_path: Path) -> None:
-    folder = resolve(str(write_gguf(tmp_path / "tiny.gguf")), tmp_path / "cache")
+    folder = tmp_path / "model"
+    convert(write_gguf(tmp_path / "tiny.gguf"), folder)
     meter = CallMeter()
     model, identity = build_chat_model(ModelChoice(name=f"hf:{folder}"), meter=meter)
     assert identity == model_hash(folder)
