@@ -24,7 +24,7 @@ from llm_core.models.config import DecoderConfig
 if TYPE_CHECKING:
     from llm_core.checkpoint import Checkpoint
 
-LAYOUT = 1  # LM_LAYOUT_VERSION of src/api.h, and what else decides the bytes of a file
+LAYOUT = 2  # LM_LAYOUT_VERSION of src/api.h, and what else decides the bytes of a file
 ROWS = 16  # of a packed block
 _LONGEST_TABLE = 1 << 17  # positions of the rotary tables
 _BLOCK_BYTES = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}  # of 32 stored weights
@@ -78,23 +78,24 @@ def pack_matrix(blocks: StoredBlocks) -> Array:
     cells = np.zeros((-(-count // ROWS) * ROWS, groups, size), dtype=np.uint8)
     cells[:count] = blocks.rows.reshape(count, groups, size)
     cells = cells.reshape(-1, ROWS, groups, size)  # (B, 16, G, bytes)
-    scales = 2 if blocks.kind == "Q4_1" else 1
+    scales, share = (2, 1) if blocks.kind == "Q4_1" else (1, 2)  # share: groups of a unit
+    if groups % share:
+        cells = np.concatenate([cells, np.zeros_like(cells[:, :, :1])], axis=2)
+    count, units = len(cells), cells.shape[2] // share
     halves = np.ascontiguousarray(cells[..., : 2 * scales]).view(np.uint16)
     first = np.ascontiguousarray(halves.transpose(0, 2, 3, 1)).view(np.uint8)
-    first = first.reshape(len(cells), -1)  # (B, G * scales * 16 halves)
-    padding = np.zeros((len(cells), -first.shape[1] % 64), dtype=np.uint8)
-    steps = cells[..., 2 * scales :].reshape(len(cells), ROWS, groups, -1, 4)
+    first = first.reshape(count, units, -1)  # (B, U, 64): 32 halves
+    steps = cells[..., 2 * scales :].reshape(count, ROWS, units * share, -1, 4)
     if blocks.kind == "Q8_0":
         steps = steps ^ np.uint8(0x80)
-    quants = steps.transpose(0, 2, 3, 1, 4).reshape(len(cells), -1)  # (B, G * J * 16 * 4)
-    return np.concatenate([first, padding, quants], axis=1)
+    quants = steps.transpose(0, 2, 3, 1, 4).reshape(count, units, -1)  # (B, U, share * J * 16 * 4)
+    return np.concatenate([first, quants], axis=2).reshape(count, -1)
 
 
 def packed_bytes(kind: str, rows: int, columns: int) -> tuple[int, int]:
     """The shape that `pack_matrix` gives for a matrix."""
-    scales = columns // 32 * (64 if kind == "Q4_1" else 32)
-    quants = columns * (16 if kind == "Q8_0" else 8)
-    return -(-rows // ROWS), -(-scales // 64) * 64 + quants
+    share, quants = (1 if kind == "Q4_1" else 2), (512 if kind == "Q8_0" else 256)
+    return -(-rows // ROWS), -(-(columns // 32) // share) * (64 + share * quants)
 
 
 def load_packed(checkpoint: "Checkpoint", cache_dir: Path, report: Report | None) -> PackedModel:

@@ -21,7 +21,7 @@
 
 #define LM_API extern "C" __attribute__((visibility("default")))
 #define LM_API_VERSION 1     // of this interface; lm_version() returns it
-#define LM_LAYOUT_VERSION 1  // of the packed matrices: part of the key of packed files
+#define LM_LAYOUT_VERSION 2  // of the packed matrices: part of the key of packed files
 
 // How a matrix is stored. A weight is d * q + m with d, m of its group of 32 columns:
 // Q4_1: q = 0..15, m stored; Q4_0: q = 0..15, m = -8 d; Q8_0: q = 0..255 (file byte + 128),
@@ -30,15 +30,17 @@ enum lm_kind { LM_Q4_0 = 2, LM_Q4_1 = 3, LM_Q8_0 = 8 };
 
 // A matrix of `rows` outputs and `columns` inputs (a multiple of 32), y = W x.
 //
-// Layout: blocks of 16 rows, the last one padded with zeros (d = m = 0). With G = columns / 32
-// groups a block is, without gaps:
-//   scales  Q4_1:       half [G][2][16]   d of the 16 rows, then m of the 16 rows
-//           Q4_0, Q8_0: half [G][16]      d of the 16 rows; then zeros up to a multiple of 64 bytes
-//   quants  Q4_1, Q4_0: uint8 [G][4][16][4]  byte [g][j][row][i] holds column 32 g + 4 j + i in
-//                       its low and column 32 g + 16 + 4 j + i in its high four bits (the GGUF
-//                       block's byte 4 j + i as it is)
-//           Q8_0:       uint8 [G][8][16][4]  byte [g][j][row][i]: column 32 g + 4 j + i,
-//                       the file's signed byte + 128 (that is, xor 0x80)
+// Layout: blocks of 16 rows, the last one padded with zeros (d = m = 0). A block is a list of units
+// that are read from front to end, so that memory is one stream: a line of 64 bytes of scales, then
+// the quants they belong to. With G = columns / 32 groups:
+//   Q4_1        G units of 1 group: half d[16], half m[16], quants
+//   Q4_0, Q8_0  (G + 1) / 2 units of 2 groups: half d[16] of the first group, half d[16] of the
+//               second, quants of the first, quants of the second (zeros where G is odd)
+// Quants of group g: Q4_1, Q4_0: uint8 [4][16][4], byte [j][row][i] holds column 32 g + 4 j + i in
+//                    its low and column 32 g + 16 + 4 j + i in its high four bits (the GGUF
+//                    block's byte 4 j + i as it is)
+//                    Q8_0: uint8 [8][16][4], byte [j][row][i] is column 32 g + 4 j + i, the
+//                    file's signed byte + 128 (that is, xor 0x80)
 // Bytes of a block are a multiple of 64; `data` must be 64-byte aligned.
 // lm_matrix_bytes() gives the size of the whole.
 typedef struct {

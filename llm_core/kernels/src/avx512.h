@@ -13,6 +13,8 @@ using lm::kGroup;
 using lm::kKeys;
 using lm::kRecord;
 
+constexpr int kAhead = 256;  // bytes to prefetch ahead: more takes the hardware out of its stream
+
 inline __m512 half16(const uint8_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
@@ -96,21 +98,21 @@ inline void unpack(const uint8_t* q, __m512i* w) {
 template <int KIND, int N>
 inline void multiply(const uint8_t* block, int groups, const uint8_t* tile, const float* bias,
                      bool add, float* y, size_t stride) {
-    constexpr int kScale = KIND == LM_Q4_1 ? 64 : 32, kQuants = KIND == LM_Q8_0 ? 512 : 256;
     constexpr int kStep = N < 4 ? N : 4;  // tokens whose products are interleaved
-    const uint8_t* quants = block + lm::scale_bytes(KIND, groups * kGroup);
     __m512 acc[N];
     for (int t = 0; t < N; ++t) acc[t] = _mm512_setzero_ps();
     for (int g = 0; g < groups; ++g) {
-        const uint8_t* scales = tile + N * kGroup;
+        const uint8_t* scales = tile + N * kGroup;  // of the tokens
+        const uint8_t* steps = block + lm::scales_at(KIND, g);
+        const uint8_t* quants = block + lm::quants_at(KIND, g);
         __m512i w[8];
         unpack<KIND>(quants, w);
-        if (N < 4) {
-            for (int j = 0; j < kQuants; j += 64)
-                _mm_prefetch(reinterpret_cast<const char*>(quants + 4096 + j), _MM_HINT_T0);
+        if (N < 4) {  // weights come from memory, once: ask ahead
+            for (int j = 0; j < lm::quant_bytes(KIND) + 64; j += 64)
+                _mm_prefetch(reinterpret_cast<const char*>(quants + kAhead + j), _MM_HINT_T0);
         }
-        __m512 d = half16(block), m = _mm512_setzero_ps();
-        if (KIND == LM_Q4_1) m = half16(block + 32);
+        __m512 d = half16(steps), m = _mm512_setzero_ps();
+        if (KIND == LM_Q4_1) m = half16(steps + 32);
 #pragma GCC unroll 16
         for (int t0 = 0; t0 < N; t0 += kStep) {
             __m512i sums[kStep];
@@ -141,8 +143,6 @@ inline void multiply(const uint8_t* block, int groups, const uint8_t* tile, cons
                 if (KIND == LM_Q4_1) acc[t0 + t] = _mm512_fmadd_ps(m, total, acc[t0 + t]);
             }
         }
-        block += kScale;
-        quants += kQuants;
         tile += N * kRecord;
     }
     __m512 offset = bias ? _mm512_loadu_ps(bias) : _mm512_setzero_ps();

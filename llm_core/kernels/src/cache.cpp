@@ -25,19 +25,20 @@ float half_to_float(uint16_t bits) {
 void read_row(const lm_matrix& matrix, int row, float* out) {
     const int lane = row % kBlock, groups = matrix.columns / kGroup;
     const uint8_t* block = matrix.data + row / kBlock * block_bytes(matrix.kind, matrix.columns);
-    const uint8_t* quants = block + scale_bytes(matrix.kind, matrix.columns);
     for (int g = 0; g < groups; ++g, out += kGroup) {
         uint16_t half[2] = {0, 0};
         const bool offset = matrix.kind == LM_Q4_1;
-        std::memcpy(&half[0], block + g * (offset ? 64 : 32) + lane * 2, 2);
-        if (offset) std::memcpy(&half[1], block + g * 64 + 32 + lane * 2, 2);
+        const uint8_t* scales = block + scales_at(matrix.kind, g);
+        const uint8_t* quants = block + quants_at(matrix.kind, g);
+        std::memcpy(&half[0], scales + lane * 2, 2);
+        if (offset) std::memcpy(&half[1], scales + 32 + lane * 2, 2);
         const float d = half_to_float(half[0]), m = half_to_float(half[1]);
         for (int c = 0; c < kGroup; ++c) {
             if (matrix.kind == LM_Q8_0) {
-                int q = quants[((g * 8 + c / 4) * 16 + lane) * 4 + c % 4] - 128;
+                int q = quants[(c / 4 * 16 + lane) * 4 + c % 4] - 128;
                 out[c] = d * static_cast<float>(q);
             } else {
-                int byte = quants[((g * 4 + c % 16 / 4) * 16 + lane) * 4 + c % 4];
+                int byte = quants[(c % 16 / 4 * 16 + lane) * 4 + c % 4];
                 int q = c < 16 ? byte & 15 : byte >> 4;
                 out[c] = offset ? d * static_cast<float>(q) + m : d * static_cast<float>(q - 8);
             }

@@ -124,12 +124,10 @@ void block_times_tile(const lm_matrix& w, const uint8_t* block, const uint8_t* t
     const int groups = w.columns / kGroup;
     const bool shifted = w.kind == LM_Q4_1;
     const int32_t zero = w.kind == LM_Q8_0 ? 128 : w.kind == LM_Q4_0 ? 8 : 0;
-    const size_t step = w.kind == LM_Q8_0 ? 512 : 256;
-    const uint8_t* quants = block + scale_bytes(w.kind, w.columns);
     for (int g = 0; g < groups; ++g) {
         uint16_t half[2 * kBlock] = {};
         const size_t size = (shifted ? 2 : 1) * kBlock * sizeof half[0];
-        memcpy(half, block + g * size, size);
+        memcpy(half, block + scales_at(w.kind, g), size);
         float d[kBlock], m[kBlock];
         for (int row = 0; row < kBlock; ++row) d[row] = from_half(half[row]);
         for (int row = 0; row < kBlock; ++row) m[row] = from_half(half[kBlock + row]);
@@ -142,7 +140,7 @@ void block_times_tile(const lm_matrix& w, const uint8_t* block, const uint8_t* t
             memcpy(&scale, record + n * kGroup + t * 4, 4);
             memcpy(&total, record + n * (kGroup + 4) + t * 4, 4);
             memcpy(&sum, record + n * (kGroup + 8) + t * 4, 4);
-            group_sums(w.kind, quants + g * step, q, isum);
+            group_sums(w.kind, block + quants_at(w.kind, g), q, isum);
             for (int row = 0; row < kBlock; ++row) {
                 acc[t][row] += static_cast<float>(isum[row] - zero * sum) * scale * d[row];
             }

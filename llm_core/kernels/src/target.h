@@ -32,15 +32,21 @@ static inline size_t tile_bytes(int columns, int n) {
     return static_cast<size_t>(columns / kGroup) * n * kRecord;
 }
 
-static inline size_t scale_bytes(int kind, int columns) {  // of one block
-    size_t groups = static_cast<size_t>(columns / kGroup);
-    size_t bytes = groups * (kind == LM_Q4_1 ? 64 : 32);
-    return (bytes + 63) / 64 * 64;
+static // Where the scales and quants of a group lie in a packed block (see lm_matrix).
+static constexpr int unit_groups(int kind) { return kind == LM_Q4_1 ? 1 : 2; }
+static constexpr int quant_bytes(int kind) { return kind == LM_Q8_0 ? 512 : 256; }
+static constexpr int unit_bytes(int kind) { return 64 + unit_groups(kind) * quant_bytes(kind); }
+static constexpr size_t scales_at(int kind, int group) {
+    return static_cast<size_t>(group / unit_groups(kind)) * unit_bytes(kind) +
+           group % unit_groups(kind) * 32;
 }
-
-static inline size_t block_bytes(int kind, int columns) {
-    size_t quants = static_cast<size_t>(columns) * (kind == LM_Q8_0 ? 16 : 8);
-    return scale_bytes(kind, columns) + quants;
+static constexpr size_t quants_at(int kind, int group) {
+    return static_cast<size_t>(group / unit_groups(kind)) * unit_bytes(kind) + 64 +
+           group % unit_groups(kind) * quant_bytes(kind);
+}
+static constexpr size_t block_bytes(int kind, int columns) {
+    return static_cast<size_t>((columns / kGroup + unit_groups(kind) - 1) / unit_groups(kind)) *
+           unit_bytes(kind);
 }
 
 // Attention state of one query row: float o[head_dim], then maximum, sum, and padding, so that

@@ -141,10 +141,6 @@ inline __m256 halves(const uint8_t* from) {
 template <int Kind, int N>
 void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, const float* bias,
               bool add, float* y, size_t stride) {
-    constexpr size_t kScales = Kind == LM_Q4_1 ? 64 : 32;
-    constexpr size_t kQuants = Kind == LM_Q8_0 ? 512 : 256;
-    const uint8_t* quants = block + scale_bytes(Kind, columns) + 32 * half;
-    const uint8_t* scales = block + 16 * half;
     __m256 acc[N];
     for (int t = 0; t < N; ++t) acc[t] = _mm256_setzero_ps();
     for (int g = 0; g < columns / kGroup; ++g) {
@@ -152,8 +148,10 @@ void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, 
         const float* scale = reinterpret_cast<const float*>(record + N * kGroup);
         const int32_t* sum = reinterpret_cast<const int32_t*>(scale + 2 * N);
         __m256i sums[N];
-        group_sums<Kind, N>(quants + g * kQuants, reinterpret_cast<const int8_t*>(record), sums);
-        const __m256 d = halves(scales + g * kScales);
+        const uint8_t* scales = block + scales_at(Kind, g) + 16 * half;
+        const uint8_t* quants = block + quants_at(Kind, g) + 32 * half;
+        group_sums<Kind, N>(quants, reinterpret_cast<const int8_t*>(record), sums);
+        const __m256 d = halves(scales);
         for (int t = 0; t < N; ++t) {
             if (Kind != LM_Q4_1) {
                 const int32_t zero = sum[t] * (Kind == LM_Q8_0 ? 128 : 8);
@@ -164,7 +162,7 @@ void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, 
             acc[t] = _mm256_fmadd_ps(scaled, d, acc[t]);
         }
         if (Kind == LM_Q4_1) {
-            const __m256 m = halves(scales + g * kScales + 32);
+            const __m256 m = halves(scales + 32);
             for (int t = 0; t < N; ++t)
                 acc[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(scale[N + t]), acc[t]);
         }

@@ -159,10 +159,6 @@ inline float32x4_t halves(const uint8_t* from) {
 template <int Kind, int N>
 void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, const float* bias,
               bool add, float* y, size_t stride) {
-    constexpr size_t kScales = Kind == LM_Q4_1 ? 64 : 32;
-    constexpr size_t kQuants = Kind == LM_Q8_0 ? 512 : 256;
-    const uint8_t* quants = block + scale_bytes(Kind, columns) + 32 * half;
-    const uint8_t* scales = block + 16 * half;
     float32x4_t acc[N][2];
     for (int t = 0; t < N; ++t) acc[t][0] = acc[t][1] = vdupq_n_f32(0.0f);
     for (int g = 0; g < columns / kGroup; ++g) {
@@ -170,16 +166,18 @@ void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, 
         const float* scale = reinterpret_cast<const float*>(record + N * kGroup);
         const int32_t* sum = reinterpret_cast<const int32_t*>(scale + 2 * N);
         int32x4_t sums[N][2];
-        group_sums<Kind, N>(quants + g * kQuants, reinterpret_cast<const int8_t*>(record), sums);
+        const uint8_t* scales = block + scales_at(Kind, g) + 16 * half;
+        const uint8_t* quants = block + quants_at(Kind, g) + 32 * half;
+        group_sums<Kind, N>(quants, reinterpret_cast<const int8_t*>(record), sums);
         for (int i = 0; i < 2; ++i) {
-            const float32x4_t d = halves(scales + g * kScales + 8 * i);
+            const float32x4_t d = halves(scales + 8 * i);
             for (int t = 0; t < N; ++t) {
                 if (Kind == LM_Q4_0) sums[t][i] = vsubq_s32(sums[t][i], vdupq_n_s32(8 * sum[t]));
                 const float32x4_t scaled = vmulq_n_f32(vcvtq_f32_s32(sums[t][i]), scale[t]);
                 acc[t][i] = vfmaq_f32(acc[t][i], scaled, d);
             }
             if (Kind != LM_Q4_1) continue;
-            const float32x4_t m = halves(scales + g * kScales + 32 + 8 * i);
+            const float32x4_t m = halves(scales + 32 + 8 * i);
             for (int t = 0; t < N; ++t) acc[t][i] = vfmaq_n_f32(acc[t][i], m, scale[N + t]);
         }
     }

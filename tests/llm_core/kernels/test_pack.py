@@ -13,24 +13,24 @@ from tests.llm_core.kernels.small import Array, Blocks, SmallCheckpoint, dequant
 
 def unpacked(kind: str, packed: Array, rows: int, columns: int) -> Array:
     """Weights (R, C) read out of a packed matrix one at a time, as src/api.h words the layout."""
-    groups = columns // 32
-    scales = 2 if kind == "Q4_1" else 1
-    start = -(-groups * scales * 32 // 64) * 64
+    share, size = (1 if kind == "Q4_1" else 2), (512 if kind == "Q8_0" else 256)
     weights = np.zeros((rows, columns), dtype=np.float32)
     for row in range(rows):
         block, lane = packed[row // 16], row % 16
-        halves = block[: groups * scales * 32].view(np.float16).reshape(groups, scales, 16)
         for column in range(columns):
             g, inside = divmod(column, 32)
-            d = np.float32(halves[g, 0, lane])
+            unit = block[g // share * (64 + share * size) :][: 64 + share * size]
+            halves = unit[:64].view(np.float16).reshape(2, 16)
+            quants = unit[64 + g % share * size :]
+            d = np.float32(halves[g % share, lane])
             if kind == "Q8_0":
                 j, i = divmod(inside, 4)
-                q, m = block[start + ((g * 8 + j) * 16 + lane) * 4 + i], -128 * d
+                q, m = quants[(j * 16 + lane) * 4 + i], -128 * d
             else:
                 j, i = divmod(inside % 16, 4)
-                byte = block[start + ((g * 4 + j) * 16 + lane) * 4 + i]
+                byte = quants[(j * 16 + lane) * 4 + i]
                 q = byte & 15 if inside < 16 else byte >> 4
-                m = np.float32(halves[g, 1, lane]) if kind == "Q4_1" else -8 * d
+                m = np.float32(halves[1, lane]) if kind == "Q4_1" else -8 * d
             weights[row, column] = d * np.float32(q) + m
     return weights
 
