@@ -64,7 +64,7 @@ class Engine:
         self._store = PrefixStore(settings.prefix_mb << 20, self.backend.column_bytes)
         self._adapters: dict[Path, tuple[Hashable, Adapter]] = {}
         count = ThreadGovernor().count if threads is None else partial(int, threads)
-        self._machine = Machine(self.backend, Turns(), self._store, count)
+        self._machine = Machine(self.backend, Turns(self.backend), self._store, count)
 
     def generate(
         self,

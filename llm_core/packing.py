@@ -92,6 +92,23 @@ def side_by_side(parts: Sequence[tuple[Sequence[int], int]]) -> tuple[Rows, list
     return rows, reads
 
 
+def joined(parts: Sequence[tuple[Rows, int, Sequence[int]]]) -> tuple[Rows, list[int]]:
+    """One pass of several: (rows, number of caches, reads) of each, caches one after another."""
+    if len(parts) == 1:
+        return parts[0][0], list(parts[0][2])
+    rows, reads, slots = Rows([], [], [], [], [], []), list[int](), 0
+    for part, caches, wanted in parts:
+        reads += [len(rows.tokens) + row for row in wanted]
+        rows.tokens.extend(part.tokens)
+        rows.positions.extend(part.positions)
+        rows.slots.extend(slots + slot for slot in part.slots)
+        rows.columns.extend(part.columns)
+        rows.prefixes.extend(part.prefixes)
+        rows.starts.extend(part.starts)
+        slots += caches
+    return rows, reads
+
+
 def _append(
     rows: Rows, token: int, position: int, slot: int, column: int, prefix: int, start: int
 ) -> None:

@@ -15,7 +15,7 @@ from llm_core.errors import ModelError
 from llm_core.lookup import Lookup
 from llm_core.packing import Branch, passes
 from llm_core.sampling import log_probability
-from llm_core.turns import Turns
+from llm_core.turns import Pass, Turns
 
 if TYPE_CHECKING:
     from llm_core.adapters import Adapter
@@ -60,6 +60,7 @@ class Run:
         self._machine = machine
         self._mode = mode
         self._cache: KVCache = machine.backend.new_cache(capacity)
+        self._capacity = capacity  # the cache may round it up, past the window
         self._guess = guess
         self._lookup: Lookup | None = None
         self._ahead: deque[tuple[int, Tensor]] = deque()  # guessed tokens, logits after each
@@ -141,13 +142,14 @@ class Run:
         self._drop_guesses(at)
         guesses: list[int] = []
         if self._lookup is not None:
-            guesses = self._lookup.draft(self._cache.capacity - at - len(tokens))
+            guesses = self._lookup.draft(self._capacity - at - len(tokens))
         rows = Rows.sequence([*tokens, *guesses], at)
         logits = self._forward(rows, list(range(len(tokens) - 1, len(rows.tokens))))
         self.tokens += tokens
-        self._ahead.extend(zip(guesses, logits[1:], strict=True))
+        after = logits.unbind()
+        self._ahead.extend(zip(guesses, after[1:], strict=True))
         self._guessed, self._right = len(guesses), 0
-        return logits[0]
+        return after[0]
 
     def _drop_guesses(self, at: int) -> None:
         if self._guessed and self._lookup is not None:
@@ -165,12 +167,13 @@ def forward(
     machine: Machine, mode: Mode, rows: Rows, caches: Sequence[KVCache], reads: Sequence[int]
 ) -> Tensor:
     """One pass, when its turn has come; float32 logits (len(reads), V)."""
-    with machine.turns.hold(mode.cancel) as came:
-        mode.check_cancel()
-        assert came, "a turn is refused to cancelled calls alone"
-        fixed = mode.deterministic and not machine.backend.invariant
-        threads = _FIXED_THREADS if fixed else machine.threads()
-        return machine.backend.forward(rows, caches, reads, mode.adapter, threads)
+    fixed = mode.deterministic and not machine.backend.invariant
+    threads = (lambda: _FIXED_THREADS) if fixed else machine.threads
+    job = Pass(rows, caches, reads, mode.adapter, threads, alone=mode.deterministic)
+    logits = machine.turns.run(job, mode.cancel)
+    mode.check_cancel()
+    assert logits is not None, "only a cancelled pass is not run"
+    return logits
 
 
 def log_probabilities(logits: Tensor, targets: Sequence[int]) -> list[float]:

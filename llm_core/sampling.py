@@ -5,6 +5,7 @@ comparisons with a cut below the best one, and a histogram where they are many; 
 is what a full sort would keep, and tokens are drawn in the order of their ids.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,7 +180,8 @@ def _nucleus(scaled: Floats, within: Ids | None, top_p: float) -> Ids:
 def log_normaliser(logits: Floats) -> float:
     """Natural log of the summed exponentials of logits (V,)."""
     best = logits.max()
-    return float(best + np.log(np.exp(logits - best).sum(dtype=np.float64)))
+    shifted = logits - best
+    return float(best) + math.log(np.exp(shifted, out=shifted).sum())  # numpy sums in pairs
 
 
 def log_probability(logits: Tensor, token: int) -> float:

@@ -13,9 +13,6 @@ from torch import Tensor
 
 from llm_core.backend import KVCache, Rows
 from llm_core.batch import Reply
-from llm_core.cache import PrefixStore
-from llm_core.run import Machine
-from llm_core.turns import Turns
 
 VOCABULARY = 40
 
@@ -83,10 +80,6 @@ def logits_after(tokens: Sequence[int], tag: str = "") -> Tensor:
     digest = hashlib.sha256(repr((list(tokens), tag)).encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
     return torch.randn(VOCABULARY, generator=generator) * 3
-
-
-def machine(backend: Any, limit: int = 10**6) -> Machine:
-    return Machine(backend, Turns(), PrefixStore(limit, backend.column_bytes), lambda: 1)
 
 
 def outcome(steps: Any) -> Reply:

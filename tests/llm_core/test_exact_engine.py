@@ -178,21 +178,51 @@ def test_cancelling_ends_a_long_prompt_and_a_wait_in_line(engine, backend):
         write(engine, cancel=cancel)
     assert len(backend.passes) == 1
 
-    backend.before = lambda: None
-    cancel = threading.Event()
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        entered.set()
+        assert gate.wait(10)
 
     def waits() -> None:
         with pytest.raises(GenerationCancelledError):
             write(engine, PROMPT[:5], cancel=cancel)
         ended.set()
 
-    with engine._machine.turns.hold():  # somebody else's pass that takes its time
-        waiter = threading.Thread(target=waits)
-        waiter.start()
-        cancel.set()
-        assert ended.wait(10)
+    cancel, backend.before = threading.Event(), hold
+    slow = threading.Thread(target=write, args=(engine, PROMPT[:3], 1))
+    slow.start()
+    assert entered.wait(10)
+    waiter = threading.Thread(target=waits)
+    waiter.start()
+    cancel.set()
+    assert ended.wait(10)  # while the pass of somebody else takes its time
+    backend.before = lambda: None
+    gate.set()
     waiter.join()
+    slow.join()
     assert write(engine, PROMPT[:5]).finish == "length"
+
+
+def test_replies_written_at_the_same_time_share_passes_and_stay_the_same(engine, backend):
+    prompts = [PROMPT[: 20 + 5 * n] for n in range(8)]
+    alone = [write(engine, prompt, 40, sampling=HOT) for prompt in prompts]
+    engine.forget()
+    backend.passes.clear()
+    found: dict[int, Any] = {}
+    gate = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        gate.wait()
+        found[number] = write(engine, prompts[number], 40, sampling=HOT)
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [found[n] for n in range(8)] == alone
+    assert len(backend.passes) < sum(-(-len(prompt) // 7) for prompt in prompts) + 8 * 40
 
 
 def test_a_closed_reply_leaves_its_columns_to_the_next(engine, backend):
