@@ -18,11 +18,11 @@ Lengths = Annotated[
 ]
 Only = Annotated[list[str] | None, typer.Option("--only", help=f"A part to measure, of: {_PARTS}.")]
 Python = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--python",
         metavar="PATH",
-        help="Python with the rivals (llama-cpp-python, transformers, sentence-transformers).",
+        help="Python with llama-cpp-python, transformers, sentence-transformers; else this one.",
     ),
 ]
 NoRivals = Annotated[bool, typer.Option("--no-rivals", help="Measure our own models alone.")]
@@ -38,7 +38,7 @@ def bench(
     rounds: Rounds = 5,
     prompt: Lengths = None,
     generate: Generate = 128,
-    python: Python = sys.executable,
+    python: Python = None,
     no_rivals: NoRivals = False,
     text: Text = None,
     threads: Threads = None,
@@ -59,7 +59,7 @@ def bench(
     settings = load_settings()
     plan = Plan(
         folder=resolve(model, settings.cache_dir),
-        python=None if no_rivals else python,
+        python=None if no_rivals else python or sys.executable,
         threads=threads or settings.threads or core_count(),
         text=help_text() if text is None else read_text(text),
         parts=only or [part for part in PARTS if part != "divergence"],
