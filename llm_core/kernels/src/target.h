@@ -32,7 +32,7 @@ static inline size_t tile_bytes(int columns, int n) {
     return static_cast<size_t>(columns / kGroup) * n * kRecord;
 }
 
-static // Where the scales and quants of a group lie in a packed block (see lm_matrix).
+// Where the scales and quants of a group lie in a packed block (see lm_matrix).
 static constexpr int unit_groups(int kind) { return kind == LM_Q4_1 ? 1 : 2; }
 static constexpr int quant_bytes(int kind) { return kind == LM_Q8_0 ? 512 : 256; }
 static constexpr int unit_bytes(int kind) { return 64 + unit_groups(kind) * quant_bytes(kind); }
