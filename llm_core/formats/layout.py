@@ -38,6 +38,13 @@ TOP = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
+_FIXED: dict[str, Any] = {  # the same in every such model
+    "attention_dropout": 0.0,
+    "dtype": "bfloat16",
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "use_cache": True,
+}
 FREQUENCIES = "rope_freqs.weight"  # factors of the rotary positions, not a weight
 
 
@@ -117,6 +124,8 @@ def read_config(file: GGUFFile) -> dict[str, Any]:
     tensors that are missing, unknown or of another shape.
     """
     keys = Keys(file)
+    if file.get("split.count", 1) != 1:
+        keys.refuse("is one part of a split file, and parts must be joined first")
     width, heads = keys.whole("embedding_length"), keys.whole("attention.head_count")
     size = keys.whole("attention.key_length", max(1, width // heads))
     if keys.whole("attention.value_length", size) != size or size % 2:
@@ -125,17 +134,14 @@ def read_config(file: GGUFFile) -> dict[str, Any]:
         keys.refuse("turns only a part of each head by its position")
     eos = keys.token("eos")
     config = {
+        **_FIXED,
         "architectures": [CLASSES[keys.architecture]],
         "model_type": keys.architecture,
         "attention_bias": "blk.0.attn_q.bias" in file.tensors,
-        "attention_dropout": 0.0,
         "bos_token_id": keys.token("bos", eos),
-        "dtype": "bfloat16",
         "eos_token_id": eos,
         "head_dim": size,
-        "hidden_act": "silu",
         "hidden_size": width,
-        "initializer_range": 0.02,
         "intermediate_size": keys.whole("feed_forward_length"),
         "max_position_embeddings": keys.whole("context_length"),
         "mlp_bias": "blk.0.ffn_up.bias" in file.tensors,
@@ -147,7 +153,6 @@ def read_config(file: GGUFFile) -> dict[str, Any]:
         "rope_parameters": rope_parameters(keys),
         "rope_theta": keys.real("rope.freq_base", 10000.0),
         "tie_word_embeddings": "output.weight" not in file.tensors,
-        "use_cache": True,
         "vocab_size": keys.vocabulary(),
     }
     _check_tensors(keys, config)
