@@ -98,7 +98,7 @@ def test_long_contexts_are_summed_over_splits_alike(library: Library) -> None:
 
 @pytest.mark.parametrize("rank", [4, 16, 40])
 def test_an_adapter_adds_its_low_rank_change(library: Library, rank: int) -> None:
-    checkpoint = SmallCheckpoint(num_hidden_layers=1)
+    checkpoint = SmallCheckpoint(num_hidden_layers=1, intermediate_size=480)
     adapter = random_adapter(checkpoint, rank)
     tokens = some_tokens(20)
     rows = Rows.sequence(tokens, 0)
