@@ -5,8 +5,8 @@
 RIVALS is an environment with the packages of the `bench` extra; without --python they are looked
 for in this one. The default chat model is measured on the same file that llama.cpp reads, and on
 copies of it in llama.cpp's fastest types; transformers gets the same weights as bfloat16. Progress
-goes to stderr, tables as Markdown to stdout. Takes about half an hour on two cores; other
-programs should rest meanwhile.
+goes to stderr, tables as Markdown to stdout. Takes about half an hour on two cores;
+other programs should rest meanwhile.
 
 Exit code 1 where a figure misses what it must reach.
 """

@@ -160,7 +160,16 @@ class Bench:
             return rounds.divergence(self._setting, reference, running, scratch)
 
     def _has(self, *names: str) -> bool:
-        return self.plan.python is not None and has_modules(self.plan.python, names)
+        """Whether the Python of the rivals has some modules; says so where one is missing."""
+        if self.plan.python is None:
+            return False
+        found = has_modules(self.plan.python, names)
+        if not found:
+            self._say(
+                f"{names[0]} is left out: {self.plan.python} does not have it; "
+                "pip install 'deerstalker[bench]' brings all rivals"
+            )
+        return found
 
     def _embeddings(self, scratch: Path) -> None:
         from llm_core.catalogue import EMBEDDINGS

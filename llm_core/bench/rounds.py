@@ -137,6 +137,9 @@ def fresh(
         what: {recipe.name: [] for recipe in recipes} for what in ("ready", "token", "memory")
     }
     prompt = setting.prompts.next(length)
+    for recipe in recipes:
+        with Contender(recipe) as contender:
+            contender.load()  # reads every file once, and makes what is made on first use
     for number in range(setting.rounds):
         for recipe in recipes:
             setting.say(f"round {number + 1}: a new process, {recipe.name}")

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from benchmarks.core import Goal, goals
 from llm_core.bench.measure import BUSY, Spread, Watch, machine, ratio
-from llm_core.bench.plan import EAGER, TRANSFORMERS, Plan
+from llm_core.bench.plan import EAGER, TRANSFORMERS, Bench, Plan
 from llm_core.bench.report import OURS, lines, table
 from llm_core.bench.text import Prompts, help_text, paragraphs, read_text
 from llm_core.errors import ModelError
@@ -106,13 +108,28 @@ def test_paragraphs_are_long_enough_and_on_one_line() -> None:
         paragraphs("abc\r\n\r\nde", 2, least=3)
 
 
-def test_a_text_that_cannot_be_read_is_named(tmp_path) -> None:
+def test_a_text_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     file = tmp_path / "odd.txt"
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ModelError, match=r"odd\.txt as UTF-8"):
         read_text(file)
 
 
-def test_an_unknown_part_is_named_with_the_known_ones(tmp_path) -> None:
+def test_an_unknown_part_is_named_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no part 'sped': give speed, prefix"):
         Plan(folder=tmp_path, python=None, threads=1, text="", parts=["sped"])
+
+
+def test_a_missing_rival_is_named_with_the_mend(tiny_folder: Path) -> None:
+    said: list[str] = []
+    plan = Plan(folder=tiny_folder, python="/no/such/python", threads=1, text="some words")
+    assert not Bench(plan, said.append)._has("llama_cpp")
+    assert "llama_cpp is left out: /no/such/python" in said[0]
+    assert "deerstalker[bench]" in said[0]
+
+
+def test_without_a_python_for_rivals_nothing_is_looked_for(tiny_folder: Path) -> None:
+    said: list[str] = []
+    plan = Plan(folder=tiny_folder, python=None, threads=1, text="some words")
+    assert not Bench(plan, said.append)._has("json")
+    assert not said
