@@ -114,8 +114,8 @@ class Characters:
         return char.translate(_SIGMA).lower()
 
     def _new_class(self, code: int) -> str | None:
-        """The stand-in of a character that came after Unicode 14, None for older ones."""
-        if code < 0x370:
+        """The stand-in of a character that came or changed after Unicode 14, or None."""
+        if code < 0x250:
             return None
         found = (name for name, newer in self._newer.items() if code in newer)
         return next((_STAND_INS[name] for name in found), None)

@@ -1,6 +1,6 @@
 """Our tokenizer against the Rust library: every id and every character, on real vocabularies."""
 
-from collections.abc import Iterator
+import random
 from functools import cache
 
 import pytest
@@ -13,7 +13,7 @@ from llm_core.tokenization.reference import Tokenizer
 from tests.llm_core.tokenization.corpus import corpus, size
 
 KINDS = ("english", "thai", "code", "emoji", "bytes", "characters")
-STREAMED = 40_000  # tokens of a kind of text that are also decoded one by one
+STREAMED = 20_000  # tokens of a kind of text that are also decoded one by one
 documents = cache(corpus)
 
 pytestmark = pytest.mark.model
@@ -23,16 +23,6 @@ pytestmark = pytest.mark.model
 def pair(name: str) -> tuple[Tokenizer, FastTokenizer]:
     folder = resolve(name)
     return load_tokenizer(folder), load_tokenizer(folder, fast=True)
-
-
-def every_character() -> Iterator[str]:
-    """All assigned planes in order, 4,000 characters a text, then each between two letters."""
-    codes = [*range(0xD800), *range(0xE000, 0x32400), *range(0xE0000, 0xE0200)]
-    codes += range(0x32400, 0x110000, 101)
-    for start in range(0, len(codes), 4000):
-        part = "".join(map(chr, codes[start : start + 4000]))
-        yield part
-        yield "x" + "x".join(part)
 
 
 def test_the_corpus_is_five_megabytes_of_all_kinds():
@@ -59,18 +49,7 @@ def test_ids_texts_and_streams_equal_the_rust_library(name, kind):
 
 
 @pytest.mark.parametrize("name", [CHAT, EMBEDDINGS])
-def test_every_character_of_unicode_splits_as_in_the_rust_library(name):
-    ours, rust = pair(name)
-    different = [
-        text[:40] for text in every_character() if ours.encode_ids(text) != rust.encode_ids(text)
-    ]
-    assert different == []
-
-
-@pytest.mark.parametrize("name", [CHAT, EMBEDDINGS])
 def test_any_ids_decode_alike_also_where_they_break_characters(name):
-    import random
-
     ours, rust = pair(name)
     seed = random.Random(3)
     for _ in range(200):

@@ -22,7 +22,7 @@ def texts() -> list[str]:
     seed = random.Random(5)
     strange = "".join(chr(seed.randrange(0x20, 0x3000)) for _ in range(3000))
     repeats = "aaaa aaa aaaaaaa abab ababab bababa 1999 20260 \u0e01\u0e01\u0e01 " * 30
-    return [story[:150_000], strange, repeats, ""]
+    return [story[20_000:80_000], strange, repeats, ""]
 
 
 def rust_trained(texts: list[str], name: str, size: int, least: int) -> RustTokenizer:
@@ -61,14 +61,14 @@ def rust_trained(texts: list[str], name: str, size: int, least: int) -> RustToke
 def test_byte_level_training_gives_the_vocabulary_and_merges_of_the_rust_trainer(
     texts, name, least
 ):
-    rust = json.loads(rust_trained(texts, name, 1500, least).to_str())
+    rust = json.loads(rust_trained(texts, name, 900, least).to_str())
     ours = train_bpe(
-        texts, 1500, pre_tokenizer=name, special_tokens=MARKS, min_frequency=least
+        texts, 900, pre_tokenizer=name, special_tokens=MARKS, min_frequency=least
     ).document
     assert ours["model"]["vocab"] == rust["model"]["vocab"]
     assert ours["model"]["merges"] == rust["model"]["merges"]
     assert len(ours["model"]["vocab"]) == (
-        1500 if least == 0 else 256 + 2 + len(ours["model"]["merges"])
+        900 if least == 0 else 256 + 2 + len(ours["model"]["merges"])
     )
 
 
@@ -79,7 +79,7 @@ def test_a_trained_tokenizer_means_the_same_to_the_rust_library(texts, name):
     seed = random.Random(8)
     for text in [
         *texts,
-        *("".join(chr(seed.randrange(1, 0xD800)) for _ in range(500)) for _ in range(30)),
+        *("".join(chr(seed.randrange(1, 0xD800)) for _ in range(500)) for _ in range(10)),
     ]:
         ids = ours.encode_ids(text)
         assert ids == rust.encode_ids(text)
@@ -100,9 +100,9 @@ def test_training_stops_where_no_pair_is_left():
 
 
 def test_a_trained_word_piece_means_the_same_to_the_rust_library(texts):
-    ours = train_wordpiece(texts, 6000)
+    ours = train_wordpiece(texts, 5500)
     rust = FastTokenizer(ours.source)
-    assert len(ours) == len(rust) == 6000
+    assert len(ours) == len(rust) == 5500
     assert len(ours.encode_ids("Sherlock Holmes")) <= 4
     for text in texts:
         assert ours.encode(text, "The dog.") == rust.encode(text, "The dog.")
