@@ -19,7 +19,9 @@ _TEXTS = [
 ]
 
 
-def build_tiny(folder: Path, *, seed: int = 0, window: int = 512, spread: float = 0.3) -> Path:
+def build_tiny(
+    folder: Path, *, seed: int = 0, window: int = 512, spread: float = 0.3, hidden: int = 32
+) -> Path:
     """Write a two-layer Llama with a byte-level tokenizer; `spread` sets how sure it is."""
     from transformers.models.llama.configuration_llama import LlamaConfig
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
@@ -30,8 +32,8 @@ def build_tiny(folder: Path, *, seed: int = 0, window: int = 512, spread: float 
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size() + 5,  # wider than the tokenizer, as real ones are
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
@@ -43,6 +45,36 @@ def build_tiny(folder: Path, *, seed: int = 0, window: int = 512, spread: float 
     torch.manual_seed(seed)
     model = LlamaForCausalLM(config).to(torch.bfloat16)
     model.save_pretrained(folder)
+    return folder
+
+
+def build_adapter(folder: Path, *, seed: int = 0, hidden: int = 32, rank: int = 4) -> Path:
+    """Write an adapter for all matrices of a tiny model, in the format of the peft library."""
+    from safetensors.torch import save_file
+
+    half, twice = hidden // 2, 2 * hidden  # keys and values; the feed-forward layer
+    shapes = {
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (half, hidden),
+        "self_attn.v_proj": (half, hidden),
+        "self_attn.o_proj": (hidden, hidden),
+        "mlp.gate_proj": (twice, hidden),
+        "mlp.up_proj": (twice, hidden),
+        "mlp.down_proj": (hidden, twice),
+    }
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for layer in range(2):
+        for name, (rows, columns) in shapes.items():
+            path = f"base_model.model.model.layers.{layer}.{name}"
+            down = torch.randn(rank, columns, generator=generator) * columns**-0.5
+            tensors[f"{path}.lora_A.weight"] = down
+            tensors[f"{path}.lora_B.weight"] = torch.randn(rows, rank, generator=generator) * 0.5
+    folder.mkdir(exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors")
+    names = [name.split(".")[1] for name in shapes]
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": names}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
 
