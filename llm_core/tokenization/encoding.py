@@ -91,38 +91,47 @@ def _joined(first: Encoding, second: Encoding | None, _special: bool) -> Encodin
 
 def _template(section: Section) -> PostProcessor:
     named = section["special_tokens"]
-    items = {"single": section["single"], "pair": section["pair"]}
+    single = [_item(item, named) for item in section["single"]]
+    pair = [_item(item, named) for item in section["pair"]]
 
     def process(first: Encoding, second: Encoding | None, special: bool) -> Encoding:
         out = of_text([], [])
-        for item in items["single" if second is None else "pair"]:
-            if (place := item.get("Sequence")) is not None:
-                text = first if place["id"] == "A" else second
-                if text is not None:
-                    out += text.typed(place["type_id"])
-            elif special:
-                token = item["SpecialToken"]
-                entry = named[token["id"]]
-                out += of_special(entry["ids"], entry["tokens"], token["type_id"])
+        for item in single if second is None else pair:
+            if isinstance(item, Encoding):
+                out = out + item if special else out
+            else:
+                text = first if item[0] == "A" else second
+                out = out if text is None else out + text.typed(item[1])
         return out
 
     return process
 
 
+def _item(item: Section, named: Section) -> Encoding | tuple[str, int]:
+    """One place of a template: the special tokens there, or which text goes there."""
+    if "Sequence" in item:
+        return item["Sequence"]["id"], int(item["Sequence"]["type_id"])
+    entry = named[item["SpecialToken"]["id"]]
+    ids = [int(token) for token in entry["ids"]]
+    return of_special(ids, entry["tokens"], int(item["SpecialToken"]["type_id"]))
+
+
 def _around(section: Section, *, second_type: int, doubled: bool) -> PostProcessor:
     """`[CLS] A [SEP] B [SEP]`; RoBERTa writes the separator between the two twice."""
-    cls, sep = section["cls"], section["sep"]
 
-    def mark(token: Sequence[object], type_id: int) -> Encoding:
-        return of_special([int(str(token[1]))], [str(token[0])], type_id)
+    def mark(name: str, type_id: int) -> Encoding:
+        token, token_id = section[name]
+        return of_special([int(token_id)], [str(token)], type_id)
+
+    cls, sep, last = mark("cls", 0), mark("sep", 0), mark("sep", second_type)
 
     def process(first: Encoding, second: Encoding | None, special: bool) -> Encoding:
         if not special:
             return first if second is None else first + second.typed(second_type)
-        out = mark(cls, 0) + first + mark(sep, 0)
+        out = cls + first + sep
         if second is not None:
-            between = mark(sep, 0) if doubled else of_text([], [])
-            out += between + second.typed(second_type) + mark(sep, second_type)
+            out = out + sep if doubled else out
+            out += second.typed(second_type) + last
         return out
 
     return process

@@ -54,14 +54,7 @@ class Tokenizer:
 
     def _read_added(self, entries: Sequence[Mapping[str, Any]]) -> None:
         vocabulary = self._model.vocabulary
-        tokens = [
-            AddedToken(
-                vocabulary.get(entry["content"], int(entry["id"])),
-                str(entry["content"]),
-                **{flag: bool(entry.get(flag)) for flag in _FLAGS},
-            )
-            for entry in entries
-        ]
+        tokens = [_added_token(entry, vocabulary) for entry in entries]
         self._added = AddedTokens(tokens, self._normalize)
         self._ids = {**vocabulary, **{token.content: token.id for token in tokens}}
         self._tokens = {token_id: token for token, token_id in vocabulary.items()}
@@ -131,6 +124,14 @@ class Tokenizer:
     def stream(self, *, skip_special: bool = True) -> TokenStream:
         """A decoder that is fed one token at a time."""
         return TokenStream(lambda ids: self.decode(ids, skip_special=skip_special))
+
+
+def _added_token(entry: Mapping[str, Any], vocabulary: Mapping[str, int]) -> AddedToken:
+    content = str(entry["content"])
+    token_id = vocabulary.get(content, int(entry["id"]))
+    if token_id < 0:
+        raise ValueError(f"the added token {content!r} has the id {token_id}")
+    return AddedToken(token_id, content, **{flag: bool(entry.get(flag)) for flag in _FLAGS})
 
 
 def build_model(section: Mapping[str, Any]) -> Model:
