@@ -71,7 +71,7 @@ struct Query {
 
 // Memory of one thread.
 struct Local {
-    Buffer row, tile, narrow, u, gate, up, q, state, head;
+    Buffer row, tile, rest, narrow, u, gate, up, q, state;
 };
 
 // All that a pass needs; not changed while threads walk through it.

@@ -72,6 +72,7 @@ void make_locals(lm_context& context, int threads) {
     for (Local& local : context.locals) {
         local.row.need<float>(wide);
         local.tile.need<uint8_t>(tile_bytes(wide, kPrivate));
+        local.rest.need<uint8_t>(tile_bytes(wide, 1));
         local.narrow.need<uint16_t>(static_cast<size_t>(wide) * kPrivate);
         local.u.need<uint16_t>(kTargets * kPrivate * kMaxRank);
         local.gate.need<float>(kMaxTile * kGroup);
@@ -90,7 +91,8 @@ void make_scratch(lm_context& context, const Plan& plan) {
     scratch.qkv.need<float>(count * (s.heads + 2 * s.kv_heads) * s.head_dim);
     scratch.q.need<uint16_t>(count * dims);
     scratch.attended.need<float>(count * dims);
-    scratch.tile.need<uint8_t>(tile_bytes(widest(s), plan.count));
+    const int most = std::max(plan.count, 2 * static_cast<int>(plan.reads.size()));
+    scratch.tile.need<uint8_t>(tile_bytes(widest(s), most));
     scratch.wide.need<uint8_t>(tile_bytes(s.intermediate, plan.count));
     if (plan.adapter) {
         const size_t pieces = (widest(s) + kLowPiece - 1) / kLowPiece;

@@ -176,19 +176,49 @@ void Pass::feed(int index) {
         });
 }
 
+// What quantising a row lost, in place.
+void Pass::keep_rest(float* row, int columns) {
+    uint8_t* tile = local_.rest.as<uint8_t>();
+    target_.quantise(row, columns / kGroup, tile, 1, 0);
+    for (int g = 0; g < columns / kGroup; ++g, tile += kRecord) {
+        float scale;
+        std::memcpy(&scale, tile + kGroup, 4);
+        for (int c = 0; c < kGroup; ++c)
+            row[g * kGroup + c] -= scale * static_cast<float>(static_cast<int8_t>(tile[c]));
+    }
+}
+
+// Logits. Each row goes in twice, quantised and what that lost: the error of the head would be a
+// quarter of the whole, and its weights are read only once for both.
 void Pass::head() {
     const lm_matrix& w = context_.model.head;
+    count_ *= 2;
     stage(
         -1, 0, 0, shape_.hidden,
         [&](int t, float* row) {
-            const float* x = x_ + static_cast<size_t>(t) * shape_.hidden;
+            const float* x = x_ + static_cast<size_t>(t / 2) * shape_.hidden;
             target_.norm(x, context_.model.final_norm, shape_.norm_eps, shape_.hidden, row);
+            if (t % 2) keep_rest(row, shape_.hidden);
             return row;
         },
         (w.rows + kBlock - 1) / kBlock,
         [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
-            multiply(w, 0, begin, end, tiles, low, nullptr, false, plan_.logits, plan_.stride);
+            for (int block = begin; block < end; block += 2)
+                head_blocks(w, block, block + 2 < end ? block + 2 : end, tiles, low);
         });
+}
+
+void Pass::head_blocks(const lm_matrix& w, int first, int last, const uint8_t* tiles,
+                       const LowRank& low) {
+    float* sums = local_.gate.as<float>();
+    for (int i = 0; i < this->tiles(); ++i) {
+        multiply_tile(w, 0, first, last, tiles, i, low, nullptr, false, sums, 2 * kBlock);
+        for (int t = 0; t < in_tile(i); t += 2) {
+            float* out = plan_.logits + (i * tile_ + t) / 2 * plan_.stride + first * kBlock;
+            for (int row = 0; row < (last - first) * kBlock; ++row)
+                out[row] = sums[t * 2 * kBlock + row] + sums[(t + 1) * 2 * kBlock + row];
+        }
+    }
 }
 
 }  // namespace lm

@@ -30,6 +30,9 @@ private:
     void gather_reads();
     void feed(int index);
     void head();
+    void keep_rest(float* row, int columns);
+    void head_blocks(const lm_matrix& w, int first, int last, const uint8_t* tiles,
+                     const LowRank& low);
     void lap(int64_t lm_timings::* field);
 
     const lm_pair* pairs(int index, int first, int last) const;

@@ -70,7 +70,7 @@ struct Attend {
 
 struct Target {
     const char* name;
-    int tile;  // most tokens of an activation tile, <= kMaxTile
+    int tile;  // most tokens of an activation tile, even, <= kMaxTile
 
     // Quantises x (groups * 32) as token t of a tile of n tokens, its first record at `tile`.
     void (*quantise)(const float* x, int groups, uint8_t* tile, int n, int t);

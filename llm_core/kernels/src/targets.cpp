@@ -5,6 +5,8 @@
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 namespace lm {
@@ -21,15 +23,22 @@ bool has_dot_products() {
 
 namespace {
 
+#if defined(__x86_64__)
+bool converts_halves() {  // F16C, whose name __builtin_cpu_supports of older clang does not know
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1u << 29)) != 0;
+}
+#endif
+
 const Target* choose(int rank) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("f16c");
+                      __builtin_cpu_supports("avx512vnni") && converts_halves();
     const bool pairs = __builtin_cpu_supports("avx512bf16");
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("f16c");
+                      converts_halves();
     if (wide && pairs && rank-- == 0) return target_avx512bf16();
     if (wide && rank-- == 0) return target_avx512();
     if (avx2 && rank-- == 0) return target_avx2();
