@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -109,16 +110,19 @@ def open_backend(
     """
     from llm_core.checkpoint import open_checkpoint
     from llm_core.models.config import UnsupportedModelError
-    from llm_core.torch_backend import open_torch_backend, pick_device
 
     checkpoint = open_checkpoint(model_dir)
-    device = pick_device(settings.device).type
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
     try:
         if device == "cpu" and (settings.dtype == "auto" or settings.kernel not in ("auto", "off")):
             kernel = _open_kernel(checkpoint, settings, report or _to_stderr)
             if kernel is not None:
                 return kernel
+        from llm_core.torch_backend import open_torch_backend
+
         return open_torch_backend(checkpoint, dtype, device)
     except UnsupportedModelError:
         from llm_core.transformers_backend import open_transformers_backend
