@@ -15,7 +15,7 @@ from llm_core.errors import ModelFileError
 from llm_core.loading import resolve
 from llm_core.models.config import DecoderConfig
 from llm_core.torch_backend import open_torch_backend
-from tests.llm_core.models.tiny_decoders import family, random_tokens
+from tests.llm_core.models.decoders import family, llama_of, random_tokens
 
 A_HALF = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
@@ -79,17 +79,13 @@ def test_logits_equal_those_of_peft(name: str, settings: dict[str, Any], tmp_pat
 
 @pytest.mark.model
 def test_the_real_model_with_an_adapter_equals_peft(tmp_path: Path) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     checkpoint = open_checkpoint(resolve("smollm2-135m"))
-    model = LlamaForCausalLM._from_config(LlamaConfig(**checkpoint.config), dtype=torch.float32)
-    state = {name: checkpoint.tensor(name).float() for name in checkpoint.names}
-    model.load_state_dict(state, strict=False, assign=True)
-    model.tie_weights()
     tokens = random_tokens(16, checkpoint.config["vocab_size"])
     settings = {"r": 16, "lora_alpha": 8, "target_modules": list(TARGETS), "strength": 0.25}
     with torch.inference_mode():
-        expected = train_like(model, tmp_path, **settings)(torch.tensor([tokens])).logits[0]
+        expected = train_like(llama_of(checkpoint), tmp_path, **settings)(
+            torch.tensor([tokens])
+        ).logits[0]
     backend = open_torch_backend(checkpoint, "float32")
     rows, reads = Rows.sequence(tokens, 0), list(range(16))
     cache = backend.new_cache(16)

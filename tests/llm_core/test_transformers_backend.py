@@ -11,7 +11,7 @@ from llm_core.backend import Rows
 from llm_core.errors import ModelError, ModelFileError
 from llm_core.models.deltas import Adapter
 from llm_core.transformers_backend import TransformersBackend, open_transformers_backend
-from tests.llm_core.models.tiny_decoders import random_tokens
+from tests.llm_core.models.decoders import random_tokens
 
 SMALL = {
     "vocab_size": 60,

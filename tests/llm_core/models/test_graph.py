@@ -12,7 +12,7 @@ from llm_core.models.config import DecoderConfig
 from llm_core.models.graph import Slab, SlabPool, static_step
 from llm_core.models.load import load_decoder
 from llm_core.torch_backend import open_torch_backend, pick_device
-from tests.llm_core.models.tiny_decoders import family, random_adapter, random_tokens
+from tests.llm_core.models.decoders import family, random_adapter, random_tokens
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

@@ -4,16 +4,15 @@ Ours are decoded step by step, all prompts in one pass. Transformers then reads 
 text once: where its best next token is ours at every place, its own greedy text is ours.
 """
 
-from typing import Any
-
 import pytest
 import torch
 from tokenizers import Tokenizer
 
 from llm_core.backend import Rows
-from llm_core.checkpoint import Checkpoint, open_checkpoint
+from llm_core.checkpoint import open_checkpoint
 from llm_core.loading import resolve
 from llm_core.torch_backend import TorchBackend, open_torch_backend
+from tests.llm_core.models.decoders import llama_of
 
 LENGTH = 128
 TIE = 1e-3  # what the logits of two correct programs may differ by
@@ -57,23 +56,14 @@ def greedy(backend: TorchBackend, starts: list[list[int]]) -> list[list[int]]:
     return texts
 
 
-def transformers_model(checkpoint: Checkpoint) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    model = LlamaForCausalLM._from_config(LlamaConfig(**checkpoint.config), dtype=torch.float32)
-    state = {name: checkpoint.tensor(name).float() for name in checkpoint.names}
-    model.load_state_dict(state, strict=False, assign=True)
-    model.tie_weights()
-    return model.train(False)
-
-
 @pytest.mark.model
+@pytest.mark.timeout(900)  # half a minute on two free cores, far more on busy ones
 def test_greedy_texts_are_those_of_transformers() -> None:
     folder = resolve("smollm2-135m")
     checkpoint = open_checkpoint(folder)
     starts = prompts(Tokenizer.from_file(str(folder / "tokenizer.json")))
     texts = greedy(open_torch_backend(checkpoint, "float32"), starts)
-    theirs = transformers_model(checkpoint)
+    theirs = llama_of(checkpoint)
     ties = 0
     for start, text in zip(starts, texts, strict=True):
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Random decoders of every family, with transformers' model beside the same weights."""
+"""Decoders for tests: random ones of every family, and transformers' models of the same weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from llm_core.adapters import TARGETS, Adapter, matrix_shape
+from llm_core.checkpoint import Checkpoint
 from llm_core.models.config import DecoderConfig
 
 SMALL: dict[str, Any] = {
@@ -91,6 +92,18 @@ def family(name: str, seed: int = 0) -> tuple[Held, Any]:
         del tensors["lm_head.weight"]
     raw = config.to_dict()
     return Held(Path("tiny") / name, raw, tensors), model.train(False)
+
+
+def llama_of(checkpoint: Checkpoint) -> Any:
+    """Transformers' Llama with the weights of a checkpoint, in float32."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    model = LlamaForCausalLM._from_config(LlamaConfig(**checkpoint.config), dtype=torch.float32)
+    state = {name: checkpoint.tensor(name).float() for name in checkpoint.names}
+    missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
+    assert missing in ([], ["lm_head.weight"])
+    model.tie_weights()
+    return model.train(False)
 
 
 def random_tokens(count: int, vocabulary: int, seed: int = 0) -> list[int]:
