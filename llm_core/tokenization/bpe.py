@@ -73,7 +73,7 @@ class BPE:
         return self._unknown_id
 
     def _join(self, ids: list[int]) -> list[int]:
-        """Merge `ids` in place order of rank, the leftmost first among equals."""
+        """Merge `ids` in the order of rank, the leftmost first among equals."""
         merges = self.merges
         heap = [
             (found[0], place, found[1])  # rank, place of the left part, id of the two together

@@ -74,17 +74,12 @@ def train_wordpiece(
 
     `special_tokens` must hold `[UNK]`, `[CLS]` and `[SEP]`, in any order.
     """
+    special_tokens = list(dict.fromkeys(special_tokens))
     if missing := {"[UNK]", "[CLS]", "[SEP]"} - set(special_tokens):
         raise ModelError(f"the special tokens lack {', '.join(sorted(missing))}")
     document: dict[str, Any] = {
         "version": "1.0",
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": lowercase,
-        },
+        "normalizer": _bert_normalizer(lowercase),
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": {
             "type": "BertProcessing",
@@ -102,6 +97,16 @@ def train_wordpiece(
         "max_input_chars_per_word": 100,
     }
     return _finished(document, model, learned, special_tokens)
+
+
+def _bert_normalizer(lowercase: bool) -> dict[str, Any]:
+    return {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": None,  # as `lowercase`
+        "lowercase": lowercase,
+    }
 
 
 def count_words(
