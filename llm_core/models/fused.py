@@ -8,7 +8,6 @@ once a machine, as the decode kernel is; where that cannot be, `open_fused` give
 import ctypes
 import platform
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from ctypes import c_float, c_int32, c_void_p
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from llm_core.models.encoder import attend_padded
 from llm_core.settings import child_environment
 
 SOURCES = Path(__file__).parent / "native"
-_ALONE = 1 << 16  # scores of a batch below which one thread is done before a second starts
+_ALONE = 1 << 16  # scores up to which one thread is done before a second has started
 
 
 class FusedAttention:
@@ -35,9 +34,8 @@ class FusedAttention:
         self._library: Any = ctypes.CDLL(str(library))
         self._library.encoder_supported.argtypes = [c_int32]
         self._library.encoder_attend.argtypes = [
-            *(c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_float, c_void_p)
+            *(c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_float, c_int32)
         ]
-        self._helpers: ThreadPoolExecutor | None = None
 
     def supports(self, width: int) -> bool:
         """Say whether heads of `width` channels are computed here on this processor."""
@@ -50,27 +48,15 @@ class FusedAttention:
             return attend_padded(qkv, lengths, heads)
         out = torch.empty(len(qkv), heads * width, dtype=qkv.dtype)
         ends = np.cumsum(lengths, dtype=np.int32)
-        taken = np.zeros(1, dtype=np.int32)  # work items, counted by the library
-
-        def work() -> int:
-            failed: int = self._library.encoder_attend(
-                *(qkv.data_ptr(), out.data_ptr(), ends.ctypes.data, len(ends)),
-                *(heads, width, width**-0.5, taken.ctypes.data),
-            )
-            return failed
-
-        threads = torch.get_num_threads()
-        if heads * sum(length * length for length in lengths) < _ALONE:
-            threads = 1
-        helpers = [self._pool().submit(work) for _ in range(threads - 1)]
-        if any([work(), *(helper.result() for helper in helpers)]):
+        scores = heads * sum(length * length for length in lengths)
+        threads = torch.get_num_threads() if scores > _ALONE else 1
+        failed = self._library.encoder_attend(
+            *(qkv.data_ptr(), out.data_ptr(), ends.ctypes.data, len(ends)),
+            *(heads, width, width**-0.5, threads),
+        )
+        if failed:
             raise MemoryError("attention has no memory for its scores")
         return out
-
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._helpers is None:
-            self._helpers = ThreadPoolExecutor(thread_name_prefix="attention")
-        return self._helpers
 
 
 def open_fused(
@@ -80,7 +66,7 @@ def open_fused(
 
     `report` gets a line before a compilation.
     """
-    if platform.machine().lower() not in ("x86_64", "amd64"):
+    if platform.system() != "Linux" or platform.machine().lower() not in ("x86_64", "amd64"):
         return None
 
     def say(_line: str) -> None:

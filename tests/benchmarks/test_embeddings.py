@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.embeddings import lines, main, missed
 
-
 TIMES = (1, 2, 4)
 
 

@@ -11,9 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <exception>
+#include <thread>
+#include <vector>
+
 #define API extern "C" __attribute__((visibility("default")))
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__linux__)
 #include <immintrin.h>
 
 #if defined(__clang__)
@@ -222,12 +226,50 @@ API int encoder_supported(int32_t width) {
            __builtin_cpu_supports("avx512dq");
 }
 
+// torch's own threads where its OpenMP library can be seen: those of a second pool would wait
+// for a core on which an idle thread of the first one spins.
+extern "C" void GOMP_parallel(void (*run)(void*), void* job, unsigned threads, unsigned flags)
+    __attribute__((weak));
+
+namespace {
+
+struct Job {
+    Work work;
+    const int32_t* ends;
+    int texts;
+    size_t bytes;  // of a thread's scratch
+    int next;      // work item to take
+    int failed;
+};
+
+// Take items until none is left.
+void run(void* shared) {
+    Job& job = *(Job*)shared;
+    uint32_t* scratch = (uint32_t*)aligned_alloc(64, job.bytes);
+    if (!scratch) {
+        __atomic_store_n(&job.failed, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    for (;;) {
+        const int item = __atomic_fetch_add(&job.next, 1, __ATOMIC_RELAXED);
+        if (item >= job.texts * job.work.heads) break;
+        const int text = item / job.work.heads, head = item % job.work.heads;
+        const int from = text ? job.ends[text - 1] : 0, length = job.ends[text] - from;
+        if (job.work.width % 64) {
+            one_head<12>(job.work, head, from, length, scratch);
+        } else {
+            one_head<6>(job.work, head, from, length, scratch);
+        }
+    }
+    free(scratch);
+}
+
+}  // namespace
+
 // Queries, keys and values (N, 3, H, D) to means (N, H, D), all bfloat16. Text t has the rows
-// from ends[t - 1] to ends[t]. Each caller takes items from `next`, which starts at 0, until
-// none is left: several threads may share one job. Returns 0, or 1 where memory is short.
+// from ends[t - 1] to ends[t]. Returns 0, or 1 where memory is short.
 API int encoder_attend(const uint16_t* qkv, uint16_t* out, const int32_t* ends, int32_t texts,
-                       int32_t heads, int32_t width, float scale, int32_t* next) {
-    const Work work = {qkv, out, heads, width, scale};
+                       int32_t heads, int32_t width, float scale, int32_t threads) {
     int longest = 0;
     for (int t = 0; t < texts; t++) {
         const int length = ends[t] - (t ? ends[t - 1] : 0);
@@ -236,27 +278,27 @@ API int encoder_attend(const uint16_t* qkv, uint16_t* out, const int32_t* ends, 
     const size_t padded = round_up(longest, 64);
     // keys and values; then scores of four and weights of two bytes
     const size_t bytes = padded * width * 4 + padded * MOST_ROWS * 6;
-    uint32_t* scratch = (uint32_t*)aligned_alloc(64, (bytes + 63) / 64 * 64);
-    if (!scratch) return 1;
-    for (;;) {
-        const int item = __atomic_fetch_add(next, 1, __ATOMIC_RELAXED);
-        if (item >= texts * heads) break;
-        const int text = item / heads, from = text ? ends[text - 1] : 0;
-        if (width % 64) {
-            one_head<12>(work, item % heads, from, ends[text] - from, scratch);
-        } else {
-            one_head<6>(work, item % heads, from, ends[text] - from, scratch);
+    Job job = {{qkv, out, heads, width, scale}, ends, texts, (bytes + 63) / 64 * 64, 0, 0};
+    if (threads > 1 && GOMP_parallel) {
+        GOMP_parallel(run, &job, threads, 0);
+    } else {
+        std::vector<std::thread> helpers;
+        try {
+            for (int t = 1; t < threads; t++) helpers.emplace_back(run, &job);
+        } catch (const std::exception&) {
+            // No more threads are to be had: those there are do the work.
         }
+        run(&job);
+        for (std::thread& helper : helpers) helper.join();
     }
-    free(scratch);
-    return 0;
+    return job.failed;
 }
 
 #else
 
 API int encoder_supported(int32_t) { return 0; }
 API int encoder_attend(const uint16_t*, uint16_t*, const int32_t*, int32_t, int32_t, int32_t, float,
-                       int32_t*) {
+                       int32_t) {
     return 1;
 }
 
