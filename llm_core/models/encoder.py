@@ -124,7 +124,7 @@ def attend_padded(qkv: Tensor, lengths: Sequence[int], heads: int) -> Tensor:
     q, k, v = rows.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
     if even:
         return merge_heads(attend(q, k, v)).flatten(0, 1)
-    mask = padding_mask(lengths, longest)
+    mask = padding_mask(lengths, longest).to(qkv.device)
     return merge_heads(attend(q, k, v, mask))[mask[:, 0, 0]]
 
 

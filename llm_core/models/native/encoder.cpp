@@ -221,9 +221,9 @@ void one_head(const Work& work, int head, int from, int length, uint32_t* scratc
 // 1 where this processor can run encoder_attend on heads of `width` channels.
 API int encoder_supported(int32_t width) {
     __builtin_cpu_init();
-    return width > 0 && width % 32 == 0 && width <= MOST_WIDTH && __builtin_cpu_supports("avx512bf16") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq");
+    if (width <= 0 || width % 32 || width > MOST_WIDTH) return 0;
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
 // torch's own threads where its OpenMP library can be seen: those of a second pool would wait
