@@ -1,7 +1,8 @@
 """Random quantised models, and what the kernel must compute on them written out in numpy.
 
 The reference takes nothing from the kernel but its numbers' meaning: weights as the blocks
-dequantise, activations rounded to 8 bits per 32 before every product with quantised weights,
+dequantise, activations rounded to 8 bits per 32 before every product with quantised weights
+(for the head to 8 bits and 8 more of what that lost),
 keys and values, scaled queries, softmax weights, and what an adapter multiplies to bfloat16.
 """
 
@@ -211,7 +212,9 @@ class Reference:
         x = _rms(x, self._weight("model.norm.weight"), self.shape.rms_norm_eps)
         tied = self.shape.tie_word_embeddings
         head = self._weight("model.embed_tokens.weight" if tied else "lm_head.weight")
-        return np.asarray(rounded(x[list(reads)]) @ head.T)
+        x = x[list(reads)]
+        near = rounded(x)
+        return np.asarray((near + rounded(x - near)) @ head.T)
 
     def _attention(self, layer: int, x: Array, rows: Rows) -> Array:
         shape, count = self.shape, len(rows.tokens)
