@@ -92,7 +92,7 @@ def load_adapter(folder: Path) -> Adapter:
     path = folder / CONFIG_NAME
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise ModelFileError(f"{path} cannot be read as an adapter's config: {err}") from err
     if not isinstance(config, dict):
         raise ModelFileError(f"{path} is not a JSON object; copy the adapter again")

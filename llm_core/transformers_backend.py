@@ -204,6 +204,7 @@ def open_transformers_backend(
     Raises ModelFileError for missing or damaged files and for architectures whose state
     cannot be cut back to a prefix (recurrent layers, rotations that follow the length).
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     if dtype not in DTYPES:
@@ -211,12 +212,22 @@ def open_transformers_backend(
     _check_config(folder)
     place = pick_device(device)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], local_files_only=True, use_safetensors=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=DTYPES[dtype],
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as err:
         reason = str(err).strip().split("\n", 1)[0]
         raise ModelFileError(f"{folder} cannot be loaded: {reason}") from err
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):  # transformers would make them up
+        raise ModelFileError(
+            f"{folder} lacks {len(missing)} weights, such as {missing[0]}; copy the whole folder"
+        )
     where = "" if place.type == "cpu" else f" {place.type}"
     model = model.train(False).requires_grad_(False).to(place)
     return TransformersBackend(model, f"transformers {dtype}{where}", folder)
@@ -226,7 +237,9 @@ def _check_config(folder: Path) -> None:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True).get_text_config()
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ).get_text_config()
     except (OSError, ValueError) as err:
         reason = str(err).strip().split("\n", 1)[0]
         raise ModelFileError(f"{folder / 'config.json'} cannot be used: {reason}") from err

@@ -14,6 +14,7 @@ from llm_core.errors import ModelFileError
 RopeKind = Literal["default", "linear", "llama3", "yarn"]
 _ROPE_KINDS: tuple[RopeKind, ...] = ("default", "linear", "llama3", "yarn")
 _LARGEST = 1 << 24  # no size of a known model comes near
+_MOST = 1024  # layers, and heads
 
 
 class UnsupportedModelError(ModelFileError):
@@ -90,8 +91,8 @@ class DecoderConfig:
             fields.unsupported(f"hidden_act {raw['hidden_act']!r}", "this decoder runs silu")
         if raw.get("quantization_config"):
             fields.unsupported("weights quantised in place", "use a GGUF file or plain weights")
-        layers = fields.size("num_hidden_layers")
-        heads = fields.size("num_attention_heads")
+        layers = fields.size("num_hidden_layers", most=_MOST)
+        heads = fields.size("num_attention_heads", most=_MOST)
         hidden = fields.size("hidden_size")
         kv_heads = fields.size("num_key_value_heads", heads)
         if heads % kv_heads:
@@ -131,10 +132,10 @@ class _Fields:
         self.source = source
         self._inside = inside
 
-    def size(self, name: str, default: int | None = None) -> int:
+    def size(self, name: str, default: int | None = None, most: int = _LARGEST) -> int:
         value = self._get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LARGEST:
-            self.wrong(f"{self._inside}{name} is {value!r}, not a whole number from 1")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+            self.wrong(f"{self._inside}{name} is {value!r}, not a whole number from 1 to {most}")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:

@@ -36,7 +36,8 @@ def load_decoder(
     are missing, left over, or of the wrong shape.
     """
     config = DecoderConfig.read(weights.config, weights.source)
-    decoder = Decoder(config)
+    with torch.device("meta"):  # shapes alone: nothing is allocated on the word of a config
+        decoder = Decoder(config)
     wanted = dict(decoder.named_parameters())
     used: set[str] = set()
     state = {}
@@ -55,20 +56,18 @@ def load_decoder(
 
 def _fused(weights: Weights, names: list[str], wanted: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensors of `names` one below the other, checked against the shape `wanted`."""
-    out = torch.empty(wanted.shape, dtype=dtype)
-    at = 0
-    for name in names:
-        part = weights.tensor(name)
-        end = at + part.shape[0]
-        if part.shape[1:] != wanted.shape[1:] or end > wanted.shape[0]:
-            break
-        out[at:end] = part
-        at = end
-    if at != wanted.shape[0]:
+    parts = [weights.tensor(name) for name in names]
+    rows = sum(part.shape[0] if part.ndim else 0 for part in parts)
+    if rows != wanted.shape[0] or any(part.shape[1:] != wanted.shape[1:] for part in parts):
         raise ModelFileError(
             f"{weights.source}: {', '.join(names)} do not make up the {tuple(wanted.shape)} "
             "that config.json describes; copy the whole folder again"
         )
+    out = torch.empty(wanted.shape, dtype=dtype, device="cpu")
+    at = 0
+    for part in parts:
+        out[at : at + part.shape[0]] = part
+        at += part.shape[0]
     return out
 
 

@@ -30,7 +30,8 @@ def angle_tables(frequencies: Tensor, scale: float, positions: Tensor) -> tuple[
 
 def inverse_frequencies(rope: Rope, head_dim: int) -> Tensor:
     """Radians per position (head_dim / 2,), the fastest channel first, in float32."""
-    steps = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
+    # On the CPU by name, so that a decoder without storage still has its real frequencies.
+    steps = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
     plain = 1.0 / rope.theta**steps
     if rope.kind == "linear":
         return plain / rope.factor
@@ -68,7 +69,8 @@ def _yarn(rope: Rope, plain: Tensor, head_dim: int) -> Tensor:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, head_dim - 1)
     width = high - low or 0.001  # a band of no width would divide by zero
-    ramp = ((torch.arange(head_dim // 2, dtype=torch.float32) - low) / width).clamp(0.0, 1.0)
+    channels = torch.arange(head_dim // 2, dtype=torch.float32, device="cpu")
+    ramp = ((channels - low) / width).clamp(0.0, 1.0)
     return plain / rope.factor * ramp + plain * (1 - ramp)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llm_core.backend import Rows
@@ -118,6 +119,14 @@ def test_damage_and_adapters_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not run adapters"):
         adapter = Adapter("key", 1, 1.0, {})
         backend.forward(Rows.sequence([1], 0), [backend.new_cache(1)], [0], adapter, 1)
-    (tmp_path / "model.safetensors").unlink()
+    weights = tmp_path / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({k: v for k, v in tensors.items() if "ln_f" not in k}, weights, {"format": "pt"})
+    with pytest.raises(ModelFileError, match=r"lacks 2 weights, such as transformer\.ln_f"):
+        open_transformers_backend(tmp_path)
+    weights.write_bytes(b"damaged")
+    with pytest.raises(ModelFileError, match="cannot be loaded"):
+        open_transformers_backend(tmp_path)
+    weights.unlink()
     with pytest.raises(ModelFileError, match="cannot be loaded"):
         open_transformers_backend(tmp_path)

@@ -73,6 +73,7 @@ def test_what_the_decoder_lacks_is_unsupported_by_name(changes: dict[str, Any], 
     [
         ({"vocab_size": "many"}, "vocab_size is 'many'"),
         ({"hidden_size": -1}, "hidden_size is -1"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000"),
         ({"num_hidden_layers": True}, "num_hidden_layers is True"),
         ({"num_key_value_heads": 3}, "4 attention heads do not share 3"),
         ({"head_dim": 7}, "head_dim 7 is odd"),

@@ -189,6 +189,14 @@ class _Strict(Held):
         return self.tensors[name]
 
 
+def test_sizes_that_the_weights_do_not_have_are_refused_before_memory_is_taken() -> None:
+    held, _ = family("llama")
+    grown = dataclasses.replace(held, config={**held.config, "intermediate_size": 1 << 24})
+    grown.config.update(hidden_size=1 << 24, head_dim=8)  # a matrix of a petabyte
+    with pytest.raises(ModelFileError, match="do not make up"):
+        open_torch_backend(grown)
+
+
 def test_dynamic_scaling_is_refused() -> None:
     held, _ = family("llama")
     scaling = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
