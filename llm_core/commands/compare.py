@@ -8,13 +8,14 @@ from itertools import zip_longest
 from llm_core.commands.replies import Token, Writer, Written
 from llm_core.sampling import Sampling
 
-_PIECE = 12  # characters of a token that a column shows
+_PIECE = 11  # characters of a token that a column shows
 
 
 def compare(writer: Writer, sampling: Sampling, beams: int) -> list[Written]:
     """Greedy, temperature, top-k, top-p and beam search on one prompt.
 
-    `sampling` and `beams` give the numbers, with usual ones where they say "off".
+    `sampling` and `beams` give the numbers, with usual ones where they say "off". Each way of
+    drawing has draws of its own, else one seed would often give three times the same reply.
     """
     heat = sampling.temperature or 0.8
     plain = replace(sampling, temperature=heat, top_k=0, top_p=1.0, min_p=0.0)
@@ -24,10 +25,14 @@ def compare(writer: Writer, sampling: Sampling, beams: int) -> list[Written]:
     return [
         writer.write("greedy", replace(plain, temperature=0.0)),
         writer.write(f"temperature {heat:g}", plain),
-        writer.write(f"top-k {top_k}", replace(plain, top_k=top_k)),
-        writer.write(f"top-p {top_p:g}", replace(plain, top_p=top_p)),
+        writer.write(f"top-k {top_k}", replace(plain, top_k=top_k, seed=_after(plain.seed, 1))),
+        writer.write(f"top-p {top_p:g}", replace(plain, top_p=top_p, seed=_after(plain.seed, 2))),
         *writer.search(f"beam {width}", width),
     ]
+
+
+def _after(seed: int | None, count: int) -> int | None:
+    return None if seed is None else seed + count
 
 
 def compared(replies: Sequence[Written]) -> Iterator[str]:
