@@ -5,6 +5,7 @@ when the library is loaded, so a cached file never holds code its machine cannot
 library has no torch ABI: one compiler call a source file, loaded with ctypes.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -13,12 +14,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from llm_core.errors import ModelError
 
@@ -48,7 +49,7 @@ _FEATURES = {
 }
 TARGETS = {*X86_FLAGS, *ARM_FLAGS}  # files target_NAME.cpp that only their own machines compile
 _BUILDING = ".build-"
-_KEPT = 4  # libraries of other versions left in the folder
+_KEPT = 2  # libraries of other versions left in the folder
 
 
 class KernelUnavailableError(ModelError):
@@ -109,10 +110,10 @@ def build_library(
         raise KernelUnavailableError(f"the kernel has no sources for {platform.machine()!r}")
     compiler = find_compiler(environment)
     folder = private_folder(cache_dir / "kernels")
-    path = folder / f"kernel-{_key(sources, compiler, flags)}{_suffix()}"
+    path = folder / f"{sources.parent.name}-{_key(sources, compiler, flags)}{_suffix()}"
     if _is_whole(path):
         return path
-    with FileLock(folder / ".lock"):
+    with _alone(folder, report):
         if not _is_whole(path):
             for left in folder.glob(_BUILDING + "*"):  # of a killed compilation
                 shutil.rmtree(left, ignore_errors=True)
@@ -153,6 +154,22 @@ def is_private_file(path: Path) -> bool:
     status = path.lstat()
     mine = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
     return mine and not status.st_mode & 0o022
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, report: Report | None) -> Iterator[None]:
+    """Hold the folder's lock; `report` gets a line where another process has it."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if report is not None:
+            report("waiting for another process that compiles for this machine ...")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _jobs(sources: Path, compiler: Compiler, flags: Flags) -> dict[str, list[str]]:
@@ -243,8 +260,9 @@ def _run(command: list[str], environment: Mapping[str, str]) -> None:
 
 
 def _sweep(folder: Path, current: Path) -> None:
-    """Delete the oldest libraries of other versions."""
-    others = [path for path in folder.glob(f"kernel-*{_suffix()}") if path != current]
+    """Delete the oldest libraries of other versions of the same sources."""
+    name = current.name.partition("-")[0]
+    others = [path for path in folder.glob(f"{name}-*{_suffix()}") if path != current]
     others.sort(key=lambda path: path.lstat().st_mtime, reverse=True)
     for path in others[_KEPT:]:
         path.unlink(missing_ok=True)

@@ -109,7 +109,7 @@ def load_packed(checkpoint: "Checkpoint", cache_dir: Path, report: Report | None
     source = checkpoint.source.resolve()
     path = cache_dir / "packed" / f"{hashlib.sha256(str(source).encode()).hexdigest()[:20]}.bin"
     key = _key(checkpoint, plan)
-    found = read_mapped(path, key)
+    found = _read(path, key, plan)
     if found is None:
         if report is not None:
             report(f"laying out the weights of {checkpoint.source} for the kernel (once) ...")
@@ -122,10 +122,19 @@ def load_packed(checkpoint: "Checkpoint", cache_dir: Path, report: Report | None
                 "DEERSTALKER_CACHE_DIR to a writable folder"
             ) from err
         _sweep(path)
-        found = read_mapped(path, key)
+        found = _read(path, key, plan)
     if found is None:
         raise ModelError(f"{path} changed while it was read; try again")
-    return PackedModel(plan.shape, found[1], plan.kinds, plan.sizes)
+    return PackedModel(plan.shape, found, plan.kinds, plan.sizes)
+
+
+def _read(path: Path, key: str, plan: "_Plan") -> dict[str, Array] | None:
+    """The arrays of a packed file, None unless it holds just those of the plan."""
+    found = read_mapped(path, key)
+    expected = {spec.name: (np.dtype(spec.dtype), spec.shape) for spec in plan.specs}
+    if found is None or expected != {n: (a.dtype, a.shape) for n, a in found[1].items()}:
+        return None
+    return found[1]
 
 
 def pack_in_memory(checkpoint: "Checkpoint") -> PackedModel:

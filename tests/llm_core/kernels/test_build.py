@@ -4,9 +4,12 @@ import ctypes
 import os
 import platform
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from llm_core.kernels.build import (
     FLAGS,
@@ -128,7 +131,7 @@ def test_sources_that_do_not_compile_give_the_compilers_line(sources: Path, tmp_
     (sources / "broken.cpp").write_text("int main( {")
     with pytest.raises(KernelUnavailableError, match=r"broken\.cpp:1.*error"):
         build(sources, tmp_path, [])
-    assert not list((tmp_path / "kernels").glob("kernel-*"))
+    assert [left.name for left in (tmp_path / "kernels").iterdir()] == [".lock"]
 
 
 def test_files_of_other_machines_are_left_out(sources: Path, tmp_path: Path) -> None:
@@ -156,3 +159,25 @@ def test_a_target_shares_no_function_with_files_that_run_everywhere(
     defined = [line.split(maxsplit=2)[1:] for line in listed.stdout.splitlines() if line[0] != " "]
     shared = [symbol for kind, symbol in defined if kind in "TWVuBDRGS"]
     assert shared == [f"lm::target_{name}()"]
+
+
+def test_a_second_process_waits_and_finds_the_library(sources: Path, tmp_path: Path) -> None:
+    folder = private_folder(tmp_path / "kernels")
+    lock, lines = FileLock(folder / ".lock"), list[str]()
+    lock.acquire()
+    waiting = threading.Thread(target=build, args=(sources, tmp_path, lines))
+    waiting.start()
+    while not lines and waiting.is_alive():
+        time.sleep(0.01)
+    assert len(lines) == 1 and "waiting for another process" in lines[0]
+    lock.release()
+    waiting.join(timeout=60)
+    assert len(lines) == 2 and "compiling" in lines[1]
+
+
+def test_libraries_of_older_sources_are_swept(sources: Path, tmp_path: Path) -> None:
+    for value in range(6):
+        (sources / "answer.cpp").write_text(SOURCE % value)
+        path = build(sources, tmp_path, [])
+    assert answer(path) == 5
+    assert len(list((tmp_path / "kernels").glob("*.sha256"))) == 3
