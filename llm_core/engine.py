@@ -6,6 +6,7 @@ slow reader of a stream never blocks the others.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "GenerationCancelledError", "Hypothesis", "Reply", "Step", "open_engine"]
 
+_ADAPTERS = 8  # kept in memory, the last used
 _PACK = 512  # rows of branches that stand behind one prefix at a time
 
 
@@ -57,14 +59,17 @@ class Engine:
         settings = load_settings() if settings is None else settings
         if dtype is not None:
             settings = settings.model_copy(update={"dtype": dtype})
+        threads = threads or settings.threads
+        # Made first: it measures what others do while the model is loaded.
+        count = ThreadGovernor().count if threads is None else partial(int, threads)
         self.backend = open_backend(model_dir, settings) if backend is None else backend
         self.vocabulary: int = self.backend.vocabulary
         self.window: int = self.backend.window
         self.tokenizer = TextTokenizer(model_dir, self.vocabulary)
         self._store = PrefixStore(settings.prefix_mb << 20, self.backend.column_bytes)
-        self._adapters: dict[Path, tuple[Hashable, Adapter]] = {}
-        count = ThreadGovernor().count if threads is None else partial(int, threads)
         self._machine = Machine(self.backend, Turns(self.backend), self._store, count)
+        self._reading = threading.Lock()
+        self._adapters: OrderedDict[Path, tuple[Hashable, Adapter]] = OrderedDict()
 
     def generate(
         self,
@@ -236,9 +241,13 @@ class Engine:
             (file.name, file.stat().st_size, file.stat().st_mtime_ns)
             for file in sorted(path.glob("adapter_*"))
         )
-        held = self._adapters.get(path)
-        if held is None or held[0] != stamps:
-            held = self._adapters[path] = stamps, load_adapter(path)
+        with self._reading:
+            held = self._adapters.pop(path, None)
+            if held is None or held[0] != stamps:
+                held = stamps, load_adapter(path)
+            self._adapters[path] = held
+            while len(self._adapters) > _ADAPTERS:
+                self._adapters.popitem(last=False)
         return held[1]
 
     def check_budget(self, prompt: int, reply: int, window: int | None = None) -> None:

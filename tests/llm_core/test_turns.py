@@ -56,7 +56,7 @@ class Callers:
             try:
                 logits = self.turns.run(job, cancel)
                 self.answers[token] = None if logits is None else logits.tolist()
-            except ValueError as err:
+            except (ValueError, KeyboardInterrupt) as err:
                 self.answers[token] = str(err)
 
         waiting = self.turns.waiting()
@@ -179,6 +179,21 @@ def test_an_interrupt_while_leading_frees_the_line():
     backend.gate.set()
     logits = turns.run(Pass(Rows.sequence([2], 0), [2], [0]))
     assert logits is not None and logits.tolist() == [[2]]
+
+
+def test_an_interrupt_of_who_leads_leaves_those_behind_their_passes():
+    def interrupt() -> int:
+        raise KeyboardInterrupt("stopped")
+
+    backend = Backend()
+    callers = started(backend)
+    callers.ask(2, threads=interrupt)
+    callers.ask(3)
+    callers.ask(4)
+    backend.gate.set()
+    callers.finish()
+    assert callers.answers == {1: [[1]], 2: "stopped", 3: [[3]], 4: [[4]]}
+    assert backend.passes == [[1], [3, 4]]
 
 
 def test_many_callers_with_many_passes_all_get_their_answers():
