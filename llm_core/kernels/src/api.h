@@ -104,7 +104,7 @@ typedef struct {
 
 // Keys and values of one sequence: lm_cache_bytes() bytes, 64-byte aligned, zeroed once by the
 // caller (stale columns must be finite). `capacity` is a multiple of 16.
-//   [layer][kv head][capacity / 16] tiles of 16 columns, each
+//   [layer][kv head], each capacity / 16 tiles of keys, then capacity / 16 tiles of values:
 //   bf16 K [head_dim / 2][16][2]   k[p][column][i] = dimension 2 p + i
 //   bf16 V [8][head_dim][2]        v[p][dimension][i] = column 2 p + i
 typedef struct {
@@ -113,12 +113,12 @@ typedef struct {
     uint8_t* data;
 } lm_cache;
 
-// T rows of one pass. Row t has tokens[t], rotary position positions[t], writes its key and value to
-// column columns[t] of caches[slots[t]] and sees columns [0, prefixes[t]) and
+// T rows of one pass. Row t has tokens[t], rotary position positions[t], writes its key and value
+// to column columns[t] of caches[slots[t]] and sees columns [0, prefixes[t]) and
 // [starts[t], columns[t]] of it. Rows of one pass see each other where their columns say so.
 // Rows of a sequence should be adjacent (rows with equal slot, prefix, start share work).
-// The same logits, to the last bit, come out however a sequence is cut into passes, whatever else is
-// in the pass and however many threads run. A branch (prefix > 0) equals the same tokens without
+// The same logits, to the last bit, come out however a sequence is cut into passes, whatever else
+// is in the pass and however many threads run. A branch (prefix > 0) equals the same tokens without
 // branching where prefix and start are multiples of 16 (lm_cache_copy moves the rest of a prefix).
 typedef struct {
     int32_t count;

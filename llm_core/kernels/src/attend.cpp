@@ -43,7 +43,8 @@ void Pass::store_key(int index, int t, int head, const float* k, const float* v,
     if (layer.k_norm) target_.norm(row, layer.k_norm, shape_.norm_eps, dim, row);
     target_.rotate(row, context_.model.cosine + at, context_.model.sine + at, half);
     const lm_cache& cache = plan_.caches[plan_.slots[t]];
-    target_.store(row, v, dim, context_.head_base(cache, index, head), plan_.columns[t]);
+    target_.store(row, v, dim, context_.keys(cache, index, head),
+                  context_.values(cache, index, head), plan_.columns[t]);
 }
 
 void Pass::clear_state(float* state, int rows) const {
@@ -74,7 +75,8 @@ void Pass::attend_splits(int index, const Query& query, int head, int first, int
         work.rows = query.count * group;
         work.count = left < kSplit ? left : kSplit;
         work.q = q;
-        work.base = context_.head_base(plan_.caches[segment.slot], index, head);
+        work.keys = context_.keys(plan_.caches[segment.slot], index, head);
+        work.values = context_.values(plan_.caches[segment.slot], index, head);
         work.tiles = segment.tiles.data() + tile;
         work.valid = segment.valid.data() + tile;
         work.from = from;
@@ -95,9 +97,10 @@ void Pass::finish(const Query& query, int head, const float* state) {
 
 // A query tile and head, all splits in order.
 void Pass::attend_whole(int index, int unit) {
-    const Query& query = plan_.queries[unit / shape_.kv_heads];
+    const int queries = static_cast<int>(plan_.queries.size());
+    const Query& query = plan_.queries[balanced(unit % queries, queries)];
     if (last_ && !query.read) return;
-    const int head = unit % shape_.kv_heads, group = context_.group();
+    const int head = unit / queries, group = context_.group();
     const size_t at = static_cast<size_t>(head) * count_ + query.first;
     float* state = local_.state.as<float>();
     clear_state(state, query.count * group);
@@ -147,7 +150,8 @@ void Pass::join_splits(int unit) {
     const Query& query = plan_.queries[unit / shape_.kv_heads];
     if (last_ && !query.read) return;
     const size_t step = static_cast<size_t>(kSplitRows) * group * stride;
-    float* state = scratch_.state.as<float>() + static_cast<size_t>(unit) * plan_.most_splits * step;
+    float* state =
+        scratch_.state.as<float>() + static_cast<size_t>(unit) * plan_.most_splits * step;
     for (int split = 1; split < query.splits; ++split)
         for (int r = 0; r < query.count * group; ++r)
             target_.merge(state + r * stride, state + split * step + r * stride, shape_.head_dim);
@@ -165,7 +169,7 @@ void Pass::attend(int index) {
             else if (plan_.split)
                 attend_split(index, unit);
             else
-                attend_whole(index, balanced(unit, units));
+                attend_whole(index, unit);
         }
     });
     if (plan_.split)

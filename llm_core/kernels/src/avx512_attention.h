@@ -1,28 +1,28 @@
 // Attention of the AVX-512 targets; included by avx512.h inside its anonymous namespace.
 
-// Bytes of a tile of 16 columns: keys, then values.
-inline size_t key_bytes(int dim) { return static_cast<size_t>(dim) * 32; }
+// A tile of 16 keys, or of their values.
+inline size_t tile_halves(int dim) { return static_cast<size_t>(dim) * kKeys; }
 
-void store(const float* k, const float* v, int dim, uint8_t* base, int column) {
-    uint8_t* tile = base + static_cast<size_t>(column / kKeys) * 2 * key_bytes(dim);
-    uint8_t* values = tile + key_bytes(dim) + static_cast<size_t>(column % kKeys / 2) * dim * 4;
+void store(const float* k, const float* v, int dim, uint16_t* keys, uint16_t* values, int column) {
+    uint16_t* tile = keys + column / kKeys * tile_halves(dim);
+    values += static_cast<size_t>(column / 2) * dim * 2;
     const int lane = column % kKeys, odd = column % 2;
     for (int i = 0; i < dim; i += 16) {
         alignas(32) uint32_t pairs[8];
         _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), narrow16(_mm512_loadu_ps(k + i)));
-        for (int p = 0; p < 8; ++p) memcpy(tile + (i / 2 + p) * 64 + lane * 4, &pairs[p], 4);
+        for (int p = 0; p < 8; ++p) memcpy(tile + (i / 2 + p) * 32 + lane * 2, &pairs[p], 4);
         __m512i wide = _mm512_cvtepu16_epi32(narrow16(_mm512_loadu_ps(v + i)));
         if (odd) wide = _mm512_slli_epi32(wide, 16);
-        _mm512_mask_storeu_epi16(values + i * 4, odd ? 0xaaaaaaaau : 0x55555555u, wide);
+        _mm512_mask_storeu_epi16(values + i * 2, odd ? 0xaaaaaaaau : 0x55555555u, wide);
     }
 }
 
-// Scores of R query rows against C key tiles (2 * key_bytes apart where they are adjacent).
+// Scores of R query rows against C key tiles.
 template <int R, int C>
 inline void score(const lm::Attend& work, int row, int tile, float* scores) {
-    const uint8_t* keys[C];
+    const uint16_t* keys[C];
     for (int c = 0; c < C; ++c)
-        keys[c] = work.base + static_cast<size_t>(work.tiles[tile + c]) * 2 * key_bytes(work.dim);
+        keys[c] = work.keys + static_cast<size_t>(work.tiles[tile + c]) * tile_halves(work.dim);
     const uint16_t* q = work.q + static_cast<size_t>(row) * work.dim;
     __m512 acc[R][C];
 #pragma GCC unroll 8
@@ -32,7 +32,7 @@ inline void score(const lm::Attend& work, int row, int tile, float* scores) {
     for (int p = 0; p < work.dim / 2; ++p) {
         __m512i k[C];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; ++c) k[c] = _mm512_load_si512(keys[c] + p * 64);
+        for (int c = 0; c < C; ++c) k[c] = _mm512_load_si512(keys[c] + p * 32);
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             __m512i pair = load32(q + r * work.dim + 2 * p);
@@ -56,7 +56,9 @@ inline void score(const lm::Attend& work, int row, int tile, float* scores) {
 template <int R>
 inline void score_rows(const lm::Attend& work, int row, int first, int last, float* scores) {
     int tile = first;
-    for (; tile + 4 <= last; tile += 4) score<R, 4>(work, row, tile, scores);
+    // Few rows wait for memory, which is fastest when read from front to end.
+    if (R > 3)
+        for (; tile + 4 <= last; tile += 4) score<R, 4>(work, row, tile, scores);
     for (; tile < last; ++tile) score<R, 1>(work, row, tile, scores);
 }
 
@@ -90,13 +92,13 @@ inline void blend(const lm::Attend& work, int at, int first, int last, const uin
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c) acc[r][c] = _mm512_setzero_ps();
     for (int tile = first; tile < last; ++tile) {
-        const uint8_t* values =
-            work.base + (static_cast<size_t>(work.tiles[tile]) * 2 + 1) * key_bytes(work.dim);
+        const uint16_t* values =
+            work.values + static_cast<size_t>(work.tiles[tile]) * tile_halves(work.dim);
         for (int p = 0; p < kKeys / 2; ++p) {
-            const uint8_t* row = values + (static_cast<size_t>(p) * work.dim + at) * 4;
+            const uint16_t* row = values + (p * work.dim + at) * 2;
             __m512i v[C];
 #pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) v[c] = _mm512_load_si512(row + 64 * c);
+            for (int c = 0; c < C; ++c) v[c] = _mm512_load_si512(row + 32 * c);
 #pragma GCC unroll 8
             for (int r = 0; r < R; ++r) {
                 __m512i pair = load32(weights + (r * lm::kSplit + tile) * kKeys + 2 * p);

@@ -48,8 +48,6 @@ void read_row(const lm_matrix& matrix, int row, float* out) {
 
 namespace {
 
-constexpr int kBytes = 64;  // of a tile for each dimension: 16 columns of K and V
-
 int check_columns(const lm_cache* cache, int start, int end) {
     if (cache == nullptr || start < 0 || end < start || end > cache->capacity) {
         fail("cache columns " + std::to_string(start) + " to " + std::to_string(end) +
@@ -59,24 +57,34 @@ int check_columns(const lm_cache* cache, int start, int end) {
     return 0;
 }
 
-// Where the key and value pairs of a column lie in its tile: offset of dimension 0 and step.
-struct Place {
-    size_t key, value;
-};
-Place place_of(int column, int dim) {
-    size_t tile = static_cast<size_t>(column / kKeys) * dim * kBytes;
-    int lane = column % kKeys;
-    return {tile + static_cast<size_t>(lane) * 4,
-            tile + static_cast<size_t>(dim) * 32 + static_cast<size_t>(lane / 2) * dim * 4 +
-                static_cast<size_t>(lane % 2) * 2};
+// One column of a key or a value head: pairs of dimensions lie side by side, or pairs of columns.
+void copy_key(const uint16_t* from, int source, uint16_t* to, int target, int dim) {
+    from += static_cast<size_t>(source / kKeys) * kKeys * dim + source % kKeys * 2;
+    to += static_cast<size_t>(target / kKeys) * kKeys * dim + target % kKeys * 2;
+    for (int p = 0; p < dim / 2; ++p) std::memcpy(to + p * 2 * kKeys, from + p * 2 * kKeys, 4);
 }
 
-void copy_column(const uint8_t* from, int source, uint8_t* to, int target, int dim) {
-    const Place a = place_of(source, dim), b = place_of(target, dim);
-    for (int p = 0; p < dim / 2; ++p)
-        std::memcpy(to + b.key + static_cast<size_t>(p) * kBytes,
-                    from + a.key + static_cast<size_t>(p) * kBytes, 4);
-    for (int d = 0; d < dim; ++d) std::memcpy(to + b.value + d * 4, from + a.value + d * 4, 2);
+void copy_value(const uint16_t* from, int source, uint16_t* to, int target, int dim) {
+    from += static_cast<size_t>(source / 2) * dim * 2 + source % 2;
+    to += static_cast<size_t>(target / 2) * dim * 2 + target % 2;
+    for (int d = 0; d < dim; ++d) to[2 * d] = from[2 * d];
+}
+
+// Calls move(first column of the range) for the keys, then the values, of each layer and head.
+template <class Move>
+int32_t move_tiles(const lm_context* context, const lm_cache* cache, int start, int end,
+                   size_t* bytes, Move&& move) {
+    if (check_columns(cache, start, end)) return -1;
+    if (start % kKeys) return fail("a block of a cache starts at a multiple of 16"), -1;
+    const lm_shape& shape = context->model.shape;
+    *bytes = context->head_bytes((end - start + kKeys - 1) / kKeys * kKeys);
+    const size_t skipped = context->head_bytes(start) / 2;
+    for (int layer = 0; layer < shape.layers; ++layer)
+        for (int head = 0; head < shape.kv_heads; ++head) {
+            move(context->keys(*cache, layer, head) + skipped);
+            move(context->values(*cache, layer, head) + skipped);
+        }
+    return 0;
 }
 
 }  // namespace
@@ -85,28 +93,20 @@ void copy_column(const uint8_t* from, int source, uint8_t* to, int target, int d
 
 int32_t lm_cache_read(const lm_context* context, const lm_cache* cache, int32_t start, int32_t end,
                       uint8_t* out) {
-    if (lm::check_columns(cache, start, end)) return -1;
-    if (start % lm::kKeys) return lm::fail("a block of a cache starts at a multiple of 16"), -1;
-    const lm_shape& shape = context->model.shape;
-    const size_t bytes = context->head_bytes((end - start + lm::kKeys - 1) / lm::kKeys * lm::kKeys);
-    for (int layer = 0; layer < shape.layers; ++layer)
-        for (int head = 0; head < shape.kv_heads; ++head, out += bytes)
-            std::memcpy(out, context->head_base(*cache, layer, head) + context->head_bytes(start),
-                        bytes);
-    return 0;
+    size_t bytes = 0;
+    return lm::move_tiles(context, cache, start, end, &bytes, [&](const uint16_t* columns) {
+        std::memcpy(out, columns, bytes);
+        out += bytes;
+    });
 }
 
 int32_t lm_cache_write(const lm_context* context, const lm_cache* cache, int32_t start,
                        int32_t end, const uint8_t* block) {
-    if (lm::check_columns(cache, start, end)) return -1;
-    if (start % lm::kKeys) return lm::fail("a block of a cache starts at a multiple of 16"), -1;
-    const lm_shape& shape = context->model.shape;
-    const size_t bytes = context->head_bytes((end - start + lm::kKeys - 1) / lm::kKeys * lm::kKeys);
-    for (int layer = 0; layer < shape.layers; ++layer)
-        for (int head = 0; head < shape.kv_heads; ++head, block += bytes)
-            std::memcpy(context->head_base(*cache, layer, head) + context->head_bytes(start), block,
-                        bytes);
-    return 0;
+    size_t bytes = 0;
+    return lm::move_tiles(context, cache, start, end, &bytes, [&](uint16_t* columns) {
+        std::memcpy(columns, block, bytes);
+        block += bytes;
+    });
 }
 
 int32_t lm_cache_copy(const lm_context* context, const lm_cache* source, int32_t from,
@@ -116,8 +116,11 @@ int32_t lm_cache_copy(const lm_context* context, const lm_cache* source, int32_t
     const lm_shape& shape = context->model.shape;
     for (int layer = 0; layer < shape.layers; ++layer)
         for (int head = 0; head < shape.kv_heads; ++head)
-            for (int i = 0; i < count; ++i)
-                lm::copy_column(context->head_base(*source, layer, head), from + i,
-                                context->head_base(*target, layer, head), to + i, shape.head_dim);
+            for (int i = 0; i < count; ++i) {
+                lm::copy_key(context->keys(*source, layer, head), from + i,
+                             context->keys(*target, layer, head), to + i, shape.head_dim);
+                lm::copy_value(context->values(*source, layer, head), from + i,
+                               context->values(*target, layer, head), to + i, shape.head_dim);
+            }
     return 0;
 }

@@ -62,7 +62,7 @@ struct Segment {
     }
 };
 
-// Query rows that are handled together: `count` rows of a segment, for one key/value head each time.
+// Query rows that are handled together: `count` rows of a segment, for one key/value head a time.
 struct Query {
     int segment, first, count;
     int splits;  // of the keys the last row sees
@@ -112,12 +112,15 @@ struct lm_context {
     std::mutex mutex;
 
     int group() const { return model.shape.heads / model.shape.kv_heads; }
-    size_t head_bytes(int capacity) const {  // keys and values of one layer and head
-        return static_cast<size_t>(capacity) * model.shape.head_dim * 4;
+    size_t head_bytes(int columns) const {  // keys or values of one layer and head
+        return static_cast<size_t>(columns) * model.shape.head_dim * 2;
     }
-    uint8_t* head_base(const lm_cache& cache, int layer, int head) const {
+    uint16_t* keys(const lm_cache& cache, int layer, int head) const {
         size_t at = static_cast<size_t>(layer) * model.shape.kv_heads + head;
-        return cache.data + at * head_bytes(cache.capacity);
+        return reinterpret_cast<uint16_t*>(cache.data + at * 2 * head_bytes(cache.capacity));
+    }
+    uint16_t* values(const lm_cache& cache, int layer, int head) const {
+        return keys(cache, layer, head) + head_bytes(cache.capacity) / 2;
     }
 };
 

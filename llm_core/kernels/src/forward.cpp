@@ -177,7 +177,7 @@ int32_t lm_chunk(const lm_context* context) {
 size_t lm_cache_bytes(const lm_context* context, int32_t capacity) {
     const int columns = (capacity + lm::kKeys - 1) / lm::kKeys * lm::kKeys;
     const lm_shape& shape = context->model.shape;
-    return context->head_bytes(columns) * shape.layers * shape.kv_heads;
+    return context->head_bytes(columns) * 2 * shape.layers * shape.kv_heads;
 }
 
 int32_t lm_forward(lm_context* context, const lm_rows* rows, const lm_cache* caches,
@@ -185,15 +185,17 @@ int32_t lm_forward(lm_context* context, const lm_rows* rows, const lm_cache* cac
                    size_t stride, const lm_adapter* adapter, int32_t threads,
                    lm_timings* timings) {
     std::lock_guard<std::mutex> lock(context->mutex);
-    const size_t padded = (context->model.shape.vocabulary + lm::kBlock - 1) / lm::kBlock * lm::kBlock;
-    if (read_count > 0 && (logits == nullptr || stride < padded))
+    const int blocks = (context->model.shape.vocabulary + lm::kBlock - 1) / lm::kBlock;
+    if (read_count > 0 &&
+        (logits == nullptr || stride < static_cast<size_t>(blocks) * lm::kBlock))
         return lm::fail("the rows of logits are too short"), -1;
     if (!lm::check_adapter(adapter)) return -1;
     if (rows->count < 1) return lm::fail("a pass needs at least one row"), -1;
     try {
         const int slot = context->pool->free_slot();
         lm::Plan& plan = context->plans[slot];
-        if (!lm::make_plan(*context, *rows, caches, cache_count, reads, read_count, plan)) return -1;
+        if (!lm::make_plan(*context, *rows, caches, cache_count, reads, read_count, plan))
+            return -1;
         plan.context = context;
         plan.logits = logits;
         plan.stride = stride;

@@ -131,11 +131,12 @@ void expand(const uint16_t* b, int rank, int first, int last, const uint16_t* u,
     }
 }
 
-size_t tile_halves(int dim) { return static_cast<size_t>(2) * kKeys * dim; }  // keys, values
+size_t tile_halves(int dim) { return static_cast<size_t>(kKeys) * dim; }  // of keys or values
 
-void store(const float* k, const float* v, int dim, uint8_t* base, int column) {
-    uint16_t* keys = reinterpret_cast<uint16_t*>(base) + tile_halves(dim) * (column / kKeys);
-    uint16_t* values = keys + kKeys * dim;
+void store(const float* k, const float* v, int dim, uint16_t* keys, uint16_t* values,
+           int column) {
+    keys += tile_halves(dim) * (column / kKeys);
+    values += tile_halves(dim) * (column / kKeys);
     const int c = column % kKeys;
     for (int i = 0; i < dim; i += kWidth) {
         uint16_t key[kWidth], value[kWidth];
@@ -169,7 +170,7 @@ struct Rows {
         float lane[kWidth];
         for (int i = 0; i < kWidth; ++i) lane[i] = static_cast<float>(i);
         for (int i = 0; i < work.count; ++i) {
-            const uint16_t* keys = tile(work, i);
+            const uint16_t* keys = work.keys + tile_halves(work.dim) * work.tiles[i];
             F acc[N];
             pair_products<N>(keys, 2 * kKeys, work.dim / 2, work.q + row * work.dim, work.dim, acc);
             float valid[kWidth];  // the key's number, or below every range
@@ -209,7 +210,8 @@ struct Rows {
             F acc[N];
             for (int r = 0; r < N; ++r) acc[r] = fill(0.0f);
             for (int i = 0; i < work.count; ++i) {
-                const uint16_t* values = tile(work, i) + kKeys * work.dim + 2 * at;
+                const uint16_t* values =
+                    work.values + tile_halves(work.dim) * work.tiles[i] + 2 * at;
                 for (int c = 0; c < kKeys; c += 2) {
                     F first, second;
                     pairs(values + c * work.dim, first, second);
@@ -229,10 +231,6 @@ struct Rows {
             merge(work.state + static_cast<size_t>(row + r) * state_floats(work.dim), fresh[r],
                   work.dim);
         }
-    }
-
-    static const uint16_t* tile(const Attend& work, int i) {
-        return reinterpret_cast<const uint16_t*>(work.base) + tile_halves(work.dim) * work.tiles[i];
     }
 };
 

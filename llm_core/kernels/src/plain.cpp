@@ -227,11 +227,12 @@ void expand(const uint16_t* b, int rank, int first, int last, const uint16_t* u,
     }
 }
 
-size_t tile_halves(int dim) { return static_cast<size_t>(2) * kKeys * dim; }  // keys, values
+size_t tile_halves(int dim) { return static_cast<size_t>(kKeys) * dim; }  // of keys or values
 
-void store(const float* k, const float* v, int dim, uint8_t* base, int column) {
-    uint16_t* keys = reinterpret_cast<uint16_t*>(base) + tile_halves(dim) * (column / kKeys);
-    uint16_t* values = keys + kKeys * dim;
+void store(const float* k, const float* v, int dim, uint16_t* keys, uint16_t* values,
+           int column) {
+    keys += tile_halves(dim) * (column / kKeys);
+    values += tile_halves(dim) * (column / kKeys);
     const int c = column % kKeys;
     for (int i = 0; i < dim; ++i) {
         keys[(i / 2) * 2 * kKeys + 2 * c + i % 2] = to_bf16(k[i]);
@@ -254,8 +255,7 @@ constexpr int kMostDim = 256;
 float scores(const Attend& work, int row, float* weights) {
     float most = kNone;
     for (int i = 0; i < work.count; ++i) {
-        const uint16_t* keys =
-            reinterpret_cast<const uint16_t*>(work.base) + tile_halves(work.dim) * work.tiles[i];
+        const uint16_t* keys = work.keys + tile_halves(work.dim) * work.tiles[i];
         float acc[kKeys] = {};
         pair_products(keys, 2 * kKeys, work.dim / 2, work.q + row * work.dim, acc);
         for (int c = 0; c < kKeys; ++c) {
@@ -282,8 +282,7 @@ void attend(const Attend& work) {
             weights[key] = from_bf16(to_bf16(weight));
         }
         for (int i = 0; i < work.count; ++i) {
-            const uint16_t* values = reinterpret_cast<const uint16_t*>(work.base) +
-                                     tile_halves(dim) * work.tiles[i] + kKeys * dim;
+            const uint16_t* values = work.values + tile_halves(dim) * work.tiles[i];
             for (int c = 0; c < kKeys; c += 2) {
                 const float first = weights[i * kKeys + c], second = weights[i * kKeys + c + 1];
                 const uint16_t* pair = values + c * dim;

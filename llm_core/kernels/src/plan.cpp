@@ -83,7 +83,8 @@ bool make_plan(lm_context& context, const lm_rows& rows, const lm_cache* caches,
     plan.queries.clear();
     plan.most_splits = 1;
     for (int first = 0; first < count;) {
-        Segment segment{first, 0, rows.slots[first], rows.prefixes[first], rows.starts[first], {}, {}};
+        Segment segment{first, 0,  rows.slots[first], rows.prefixes[first], rows.starts[first],
+                        {},    {}};
         int end = 0;
         int t = first;
         for (; t < count && rows.slots[t] == segment.slot && rows.prefixes[t] == segment.prefix &&

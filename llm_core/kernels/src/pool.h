@@ -34,7 +34,8 @@ void wait_for(const std::atomic<uint32_t>& count, uint32_t value);
 // One thread's way through a run.
 class Walk {
 public:
-    Walk(Phase* phases, int threads, int index) : phases_(phases), threads_(threads), index_(index) {}
+    Walk(Phase* phases, int threads, int index)
+        : phases_(phases), threads_(threads), index_(index) {}
 
     int index() const { return index_; }
     int phases() const { return at_; }

@@ -53,7 +53,8 @@ void Pass::stage(int index, int first, int last, int columns, Source&& source, i
     constexpr bool kQuantised = std::is_same_v<std::decay_t<Source>, std::nullptr_t>;
     const bool shared = count_ > kPrivate;
     const lm_pair* low_pairs = pairs(index, first, last);
-    uint8_t* tiles = (kQuantised ? scratch_.wide : shared ? scratch_.tile : local_.tile).template as<uint8_t>();
+    uint8_t* tiles = (kQuantised ? scratch_.wide : shared ? scratch_.tile : local_.tile)
+                         .template as<uint8_t>();
     uint16_t* narrow = nullptr;
     if (low_pairs)
         narrow = (kQuantised ? scratch_.wide_narrow : shared ? scratch_.narrow : local_.narrow)

@@ -60,7 +60,8 @@ struct Attend {
     int rows;             // query rows, <= kMaxQueries
     int count;            // key tiles, <= kSplit
     const uint16_t* q;    // bf16 (rows, dim), times attention scale and log2(e)
-    const uint8_t* base;  // tile 0 of this layer and head in the cache (see lm_cache)
+    const uint16_t* keys;    // bf16, tile 0 of this layer and head in the cache (see lm_cache)
+    const uint16_t* values;  // the same of the values
     const int32_t* tiles;   // (count) which tile
     const uint16_t* valid;  // (count) bit c: column c of the tile may be seen at all
     const int32_t* from;  // (rows) a row sees keys [from, to) of the 16 * count, and valid
@@ -76,8 +77,8 @@ struct Target {
     void (*quantise)(const float* x, int groups, uint8_t* tile, int n, int t);
 
     // y[t * stride + 16 * (b - first) + lane] = W x + bias, or with `add`
-    // y + (W x + bias), for blocks b in [first, last) of w and the n tokens of the tile. bias is that
-    // of block `first`, or null. Sum over groups in order: acc = fma(float(isum) * scale, d, acc),
+    // y + (W x + bias), for blocks b in [first, last) of w and the n tokens of the tile. bias is
+    // that of block `first`, or null. Sum over groups in order: acc = fma(float(isum) * scale, d, acc),
     // then, for Q4_1, acc = fma(m, total, acc); isum = sum q_w q_x - (8 or 128) sum for Q4_0, Q8_0.
     void (*matmul)(const lm_matrix& w, int first, int last, const uint8_t* tile, int n,
                    const float* bias, bool add, float* y, size_t stride);
@@ -97,8 +98,10 @@ struct Target {
     // y (16 * (last - first)) += B u for blocks [first, last), u in bf16.
     void (*expand)(const uint16_t* b, int rank, int first, int last, const uint16_t* u, float* y);
 
-    // Writes a key and a value (dim floats each) to `column` of the tiles at base, as bf16.
-    void (*store)(const float* k, const float* v, int dim, uint8_t* base, int column);
+    // Writes a key and a value (dim floats each) as bf16 to `column` of the tiles at keys, values,
+    // and nothing beside: other threads write the columns next to it.
+    void (*store)(const float* k, const float* v, int dim, uint16_t* keys, uint16_t* values,
+                  int column);
     // Scores, softmax weights (base 2) and weighted values of one split, merged into the state:
     // split maximum m, weights p = 2^(s - m) in float, sum l of p, o = sum bf16(p) v in key order;
     // then merge(state, (o, m, l)). Rows that see nothing stay as they are.
