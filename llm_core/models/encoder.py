@@ -132,15 +132,40 @@ def _parts(rows: Tensor, lengths: Sequence[int]) -> list[Tensor]:
     return list(rows.split_with_sizes(list(lengths)))
 
 
+class Linear(nn.Module):
+    """A matrix (out, in) and a bias, without values until weights are loaded."""
+
+    def __init__(self, size_in: int, size_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size_out, size_in), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(size_out), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) to (N, out)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+class Table(nn.Module):
+    """One vector of `width` for each of `rows` ids, without values until weights are loaded."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, width), requires_grad=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(N,) to (N, width)."""
+        return F.embedding(ids, self.weight)
+
+
 class Embeddings(nn.Module):
     """The sum of a token's, a type's and a position's vector, normed."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self._first = config.first_position
-        self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.tokens = Table(config.vocab_size, config.hidden_size)
+        self.positions = Table(config.max_position_embeddings, config.hidden_size)
+        self.types = Table(config.type_vocab_size, config.hidden_size)
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, ids: Tensor, lengths: Sequence[int], types: Tensor | None) -> Tensor:
@@ -159,11 +184,11 @@ class Block(nn.Module):
         width, inner = config.hidden_size, config.intermediate_size
         self._heads = config.num_attention_heads
         self._activation = ACTIVATIONS[config.activation]
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
+        self.up = Linear(width, inner)
+        self.down = Linear(inner, width)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(self, x: Tensor, lengths: Sequence[int], attention: Attend) -> Tensor:

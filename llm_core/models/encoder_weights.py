@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llm_core.checkpoint import Checkpoint, open_checkpoint
 from llm_core.errors import ModelFileError
-from llm_core.models.encoder import Attend, Encoder, EncoderConfig, attend_padded
+from llm_core.models.encoder import Attend, Encoder, EncoderConfig, Linear, attend_padded
 
 _PREFIXES = ("", "bert.", "roberta.")
 _OLD = {"weight": "gamma", "bias": "beta"}  # how norms were called in 2018
@@ -32,8 +32,7 @@ def load_encoder(
     checkpoint = open_checkpoint(folder)
     config = EncoderConfig.read(checkpoint.config, folder)
     names = _Names(checkpoint, folder)
-    with torch.device("meta"):
-        encoder = Encoder(config, attention)
+    encoder = Encoder(config, attention)
     try:
         weights = {ours: tensor.to(dtype) for ours, tensor in _weights(names, config).items()}
         encoder.load_state_dict(weights, assign=True)
@@ -102,7 +101,7 @@ def packable(dtype: torch.dtype) -> bool:
 class PackedLinear(nn.Module):
     """A linear layer whose bfloat16 matrix is laid out once for oneDNN, not in each call."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: Linear) -> None:
         super().__init__()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self._bias = linear.bias.detach()

@@ -217,6 +217,17 @@ def test_importing_the_class_does_not_import_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_loading_does_not_import_the_compiler_of_torch(bert: Path) -> None:
+    code = (
+        "import sys; from llm_core import LocalEmbeddings; "
+        "LocalEmbeddings(sys.argv[1]).embed_query('the cat'); "
+        "print([name for name in ('torch._dynamo', 'torch._refs') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(bert)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"  # more than a second
+
+
 @pytest.mark.model
 def test_the_default_model_puts_meaning_before_words(embeddings: LocalEmbeddings) -> None:
     query, near, far = embeddings.embed_array(
