@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from llm_core.backend import KVCache, Rows
-from llm_core.errors import ModelError
 from llm_core.kernels import library as c
 from llm_core.kernels.build import KernelUnavailableError, Report, build_library
-from llm_core.kernels.library import Array, KernelError, Library, address, aligned
+from llm_core.kernels.library import Array, Library, address, aligned
 from llm_core.kernels.lowrank import PackedAdapter, pack_adapter
-from llm_core.kernels.pack import PackedModel, load_packed
+from llm_core.kernels.pack import PackedModel, load_packed, require_runnable
 from llm_core.settings import child_environment
 
 if TYPE_CHECKING:
@@ -45,14 +44,16 @@ def kernel_backend(
 
     `kernel` is "auto", "off" or the name of a target; `report` gets one line for each slow
     first step, and the reason where None is returned. Raises KernelUnavailableError instead
-    of returning None where a target is named, and ModelError for damaged files.
+    of returning None where a target is named, and ModelFileError for damaged files.
     """
     if kernel == "off":
         return None
     try:
-        packed = load_packed(checkpoint, cache_dir, report)
+        require_runnable(checkpoint)
         library = Library(build_library(cache_dir, child_environment(), report))
-        return KernelBackend(library, packed, _choose(library, kernel), threads)
+        target = _choose(library, kernel)
+        packed = load_packed(checkpoint, cache_dir, report)
+        return KernelBackend(library, packed, target, threads)
     except KernelUnavailableError as err:
         if kernel != "auto":
             raise
@@ -320,6 +321,3 @@ def _matrix(packed: PackedModel, name: str) -> c.Matrix:
     rows, columns = packed.sizes[name]
     kind = c.KINDS[packed.kinds[name]]
     return c.Matrix(kind, rows, columns, 0, address(packed.arrays[name]))
-
-
-__all__ = ["KernelBackend", "KernelCache", "KernelError", "ModelError", "kernel_backend"]

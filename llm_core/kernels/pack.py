@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from llm_core.errors import ModelError, ModelFileError
+from llm_core.errors import ModelFileError
 from llm_core.kernels.build import KernelUnavailableError, Report
 from llm_core.kernels.library import KINDS, Array, aligned
 from llm_core.kernels.mapped import TEMPORARY, ArraySpec, read_mapped, read_meta, write_mapped
@@ -98,12 +98,19 @@ def packed_bytes(kind: str, rows: int, columns: int) -> tuple[int, int]:
     return -(-rows // ROWS), -(-(columns // 32) // share) * (64 + share * quants)
 
 
+def require_runnable(checkpoint: "Checkpoint") -> None:
+    """Raise KernelUnavailableError where the kernel cannot run a checkpoint, by looking at names.
+
+    Raises ModelFileError where its weights do not fit its config.
+    """
+    _plan(checkpoint)
+
+
 def load_packed(checkpoint: "Checkpoint", cache_dir: Path, report: Report | None) -> PackedModel:
     """The packed weights of a checkpoint, from `cache_dir`/packed where they lie there whole.
 
-    `report` gets one line before they are laid out. Raises KernelUnavailableError where the
-    kernel cannot run the model, ModelFileError where its weights do not fit its config, and
-    ModelError where the folder cannot be written.
+    Where that folder cannot be written they stay in memory. `report` gets a line before they
+    are laid out. Raises as `require_runnable` does.
     """
     plan = _plan(checkpoint)
     source = checkpoint.source.resolve()
@@ -111,20 +118,17 @@ def load_packed(checkpoint: "Checkpoint", cache_dir: Path, report: Report | None
     key = _key(checkpoint, plan)
     found = _read(path, key, plan)
     if found is None:
-        if report is not None:
-            report(f"laying out the weights of {checkpoint.source} for the kernel (once) ...")
+        say = report or (lambda _line: None)
+        say(f"laying out the weights of {checkpoint.source} for the kernel (once) ...")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_mapped(path, key, {"source": str(source)}, plan.specs)
+            _sweep(path)
+            found = _read(path, key, plan)
         except OSError as err:
-            raise ModelError(
-                f"cannot write {path} ({err.strerror}); free some space there or set "
-                "DEERSTALKER_CACHE_DIR to a writable folder"
-            ) from err
-        _sweep(path)
-        found = _read(path, key, plan)
+            say(f"cannot write {path} ({err.strerror}), so this takes memory at each start")
     if found is None:
-        raise ModelError(f"{path} changed while it was read; try again")
+        return pack_in_memory(checkpoint)
     return PackedModel(plan.shape, found, plan.kinds, plan.sizes)
 
 

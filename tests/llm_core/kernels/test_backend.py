@@ -10,7 +10,8 @@ import pytest
 from llm_core.backend import Rows
 from llm_core.errors import ModelError
 from llm_core.kernels import backend as module
-from llm_core.kernels.backend import KernelBackend, KernelUnavailableError, kernel_backend
+from llm_core.kernels.backend import KernelBackend, kernel_backend
+from llm_core.kernels.build import KernelUnavailableError
 from llm_core.kernels.library import Library
 from llm_core.kernels.pack import pack_in_memory
 from tests.llm_core.kernels.small import SmallCheckpoint, random_adapter

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from llm_core.backend import Rows
-from llm_core.kernels.backend import KernelBackend, KernelError
-from llm_core.kernels.library import Library
+from llm_core.kernels.backend import KernelBackend
+from llm_core.kernels.library import KernelError, Library
 from llm_core.kernels.pack import pack_in_memory
 from tests.llm_core.kernels.small import (
     Array,

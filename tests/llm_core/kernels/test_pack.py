@@ -81,6 +81,15 @@ def test_packed_files_of_models_that_are_gone_are_deleted(tmp_path: Path) -> Non
     assert len(list((tmp_path / "packed").iterdir())) == 1
 
 
+def test_a_folder_that_cannot_be_written_leaves_the_weights_in_memory(tmp_path: Path) -> None:
+    checkpoint = stored(tmp_path)
+    (tmp_path / "packed").write_text("a file where the folder should be")
+    lines: list[str] = []
+    packed = load_packed(checkpoint, tmp_path, lines.append)
+    assert "cannot write" in lines[-1] and len(lines) == 2
+    np.testing.assert_array_equal(packed.arrays["0.q"], pack_in_memory(checkpoint).arrays["0.q"])
+
+
 def test_other_kinds_of_weights_are_refused_by_name() -> None:
     with pytest.raises(KernelUnavailableError, match=r"q_proj.* is stored as F32"):
         pack_in_memory(SmallCheckpoint("F32"))
