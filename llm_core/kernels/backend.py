@@ -175,6 +175,7 @@ class KernelBackend:
             raise KernelUnavailableError(library.error())
         self._context = ctypes.c_void_p(context)
         self._close = weakref.finalize(self, calls.lm_free, self._context)
+        self._close.atexit = False  # a thread may still be inside a pass when the process ends
         self.target = str(calls.lm_target(self._context).decode())
         self.name = f"kernel {self.target}"
         self.chunk = int(calls.lm_chunk(self._context))
@@ -187,8 +188,9 @@ class KernelBackend:
         return dict(self._packed.kinds)
 
     def close(self) -> None:
-        """Free the library's memory and threads; nothing may be called afterwards."""
-        self._close()
+        """Free the library's memory and threads after the pass that runs; no call may follow."""
+        with self._lock:
+            self._close()
 
     def new_cache(self, capacity: int) -> KVCache:
         """An empty cache with room for `capacity` tokens, rounded up to 16."""
