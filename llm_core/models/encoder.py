@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from llm_core.errors import ModelFileError
 from llm_core.models.attention import attend, merge_heads, padding_mask
+from llm_core.models.linear import Linear
 
 KINDS = ("bert", "roberta", "xlm-roberta")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -132,19 +133,6 @@ def _parts(rows: Tensor, lengths: Sequence[int]) -> list[Tensor]:
     return list(rows.split_with_sizes(list(lengths)))
 
 
-class Linear(nn.Module):
-    """A matrix (out, in) and a bias, without values until weights are loaded."""
-
-    def __init__(self, size_in: int, size_out: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(size_out, size_in), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(size_out), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in) to (N, out)."""
-        return F.linear(x, self.weight, self.bias)
-
-
 class Table(nn.Module):
     """One vector of `width` for each of `rows` ids, without values until weights are loaded."""
 
@@ -184,11 +172,11 @@ class Block(nn.Module):
         width, inner = config.hidden_size, config.intermediate_size
         self._heads = config.num_attention_heads
         self._activation = ACTIVATIONS[config.activation]
-        self.qkv = Linear(width, 3 * width)
-        self.out = Linear(width, width)
+        self.qkv = Linear(width, 3 * width, bias=True)
+        self.out = Linear(width, width, bias=True)
         self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.up = Linear(width, inner)
-        self.down = Linear(inner, width)
+        self.up = Linear(width, inner, bias=True)
+        self.down = Linear(inner, width, bias=True)
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(self, x: Tensor, lengths: Sequence[int], attention: Attend) -> Tensor:

@@ -1,14 +1,14 @@
 """From the files of a BERT or RoBERTa model to an encoder that is ready to run."""
 
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from llm_core.checkpoint import Checkpoint, open_checkpoint
 from llm_core.errors import ModelFileError
-from llm_core.models.encoder import Attend, Encoder, EncoderConfig, Linear, attend_padded
+from llm_core.models.encoder import Attend, Encoder, EncoderConfig, attend_padded
+from llm_core.models.linear import Linear
 
 _PREFIXES = ("", "bert.", "roberta.")
 _OLD = {"weight": "gamma", "bias": "beta"}  # how norms were called in 2018
@@ -40,8 +40,9 @@ def load_encoder(
         first = str(error).strip().splitlines()[-1].strip()
         raise ModelFileError(f"{folder} does not fit its config.json: {first}") from error
     encoder.eval().requires_grad_(False)
-    if packable(dtype):
-        _pack(encoder)
+    for part in encoder.modules():
+        if isinstance(part, Linear):
+            part.pack()
     return encoder
 
 
@@ -84,35 +85,3 @@ def _weights(get: _Names, config: EncoderConfig) -> dict[str, Tensor]:
             parts = [get(f"{old}.attention.self.{p}.{kind}") for p in ("query", "key", "value")]
             weights[f"{new}.qkv.{kind}"] = torch.cat(parts)
     return weights
-
-
-def packable(dtype: torch.dtype) -> bool:
-    """Say whether this torch can lay the matrices of an encoder out for its products."""
-    ops = torch.ops.mkldnn
-    return (
-        dtype == torch.bfloat16
-        and hasattr(ops, "_linear_pointwise")
-        and hasattr(ops, "_reorder_linear_weight")
-        and hasattr(ops, "_is_mkldnn_bf16_supported")
-        and bool(ops._is_mkldnn_bf16_supported())
-    )
-
-
-class PackedLinear(nn.Module):
-    """A linear layer whose bfloat16 matrix is laid out once for oneDNN, not in each call."""
-
-    def __init__(self, linear: Linear) -> None:
-        super().__init__()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self._bias = linear.bias.detach()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in) to (N, out)."""
-        y = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return cast(Tensor, y)
-
-
-def _pack(encoder: Encoder) -> None:
-    for block in encoder.blocks:
-        for name in ("qkv", "out", "up", "down"):
-            setattr(block, name, PackedLinear(getattr(block, name)))

@@ -221,11 +221,11 @@ def test_loading_does_not_import_the_compiler_of_torch(bert: Path) -> None:
     code = (
         "import sys; from llm_core import LocalEmbeddings; "
         "LocalEmbeddings(sys.argv[1]).embed_query('the cat'); "
-        "print([name for name in ('torch._dynamo', 'torch._refs') if name in sys.modules])"
+        "print('torch._dynamo' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(bert)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"  # more than a second
+    assert done.stdout.strip() == "False"  # it would take more than a second
 
 
 @pytest.mark.model
