@@ -78,7 +78,8 @@ struct Target {
 
     // y[t * stride + 16 * (b - first) + lane] = W x + bias, or with `add`
     // y + (W x + bias), for blocks b in [first, last) of w and the n tokens of the tile. bias is
-    // that of block `first`, or null. Sum over groups in order: acc = fma(float(isum) * scale, d, acc),
+    // that of block `first`, or null. Sum over groups in order: acc = fma(float(isum) * scale, d,
+    // acc),
     // then, for Q4_1, acc = fma(m, total, acc); isum = sum q_w q_x - (8 or 128) sum for Q4_0, Q8_0.
     void (*matmul)(const lm_matrix& w, int first, int last, const uint8_t* tile, int n,
                    const float* bias, bool add, float* y, size_t stride);
