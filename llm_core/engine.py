@@ -7,7 +7,7 @@ slow reader of a stream never blocks the others.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Generator, Hashable, Iterator, Sequence
+from collections.abc import Collection, Generator, Hashable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,16 +108,7 @@ class Engine:
             top=logprobs,
             loops=LoopGuard() if guard_loops else None,
         )
-        try:
-            logits = run.prefill(prompt_ids)
-            yield from _watched(decoder.begin(), mode)
-            while decoder.finish is None:
-                if decoder.waiting:
-                    logits = run.step(decoder.waiting)
-                yield from _watched(decoder.take(logits), mode)
-            return decoder.finish
-        finally:
-            run.keep()
+        return (yield from run.write(prompt_ids, decoder))
 
     def generate_batch(
         self,
@@ -279,12 +270,6 @@ def _first_tokens(logits: Tensor, branches: Sequence[Branch]) -> dict[int, float
         for number, branch in enumerate(branches)
         if branch.scored == len(branch.tokens)
     }
-
-
-def _watched(steps: list[Step], mode: Mode) -> Iterator[Step]:
-    for step in steps:
-        yield step
-        mode.check_cancel()
 
 
 @lru_cache(maxsize=2)

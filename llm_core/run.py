@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llm_core.backend import Backend, KVCache, Rows
 from llm_core.cache import BLOCK, PrefixStore
+from llm_core.decode import Decoder, Step
 from llm_core.errors import ModelError
 from llm_core.lookup import Lookup
 from llm_core.packing import Branch, passes
@@ -70,6 +71,23 @@ class Run:
         self._scope = (mode.adapter.key if mode.adapter else None, self._fixed)
         self._storable = capacity  # leading tokens that later calls may reuse
         self.tokens: list[int] = []
+
+    def write(self, prompt: Sequence[int], decoder: Decoder) -> Generator[Step, None, str]:
+        """Yield the tokens of one reply to a prompt; returns why it ended."""
+        try:
+            logits = self.prefill(prompt)
+            steps = decoder.begin()
+            while True:
+                for step in steps:
+                    yield step
+                    self._mode.check_cancel()
+                if decoder.finish is not None:
+                    return decoder.finish
+                if decoder.waiting:
+                    logits = self.step(decoder.waiting)
+                steps = decoder.take(logits)
+        finally:
+            self.keep()
 
     def prefill(self, tokens: Sequence[int]) -> Tensor:
         """Read a prompt, reusing what is kept of it; logits (V,) after its last token."""
