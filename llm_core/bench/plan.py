@@ -1,6 +1,7 @@
 """What a run of the benchmark measures, with whom, and the files the rivals need."""
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from llm_core.bench import rounds
 from llm_core.bench.contender import Contender, Recipe, has_modules
 from llm_core.bench.files import RivalFiles, random_adapter
-from llm_core.bench.measure import machine
+from llm_core.bench.measure import Watch, machine
 from llm_core.bench.report import OURS
 from llm_core.bench.text import Prompts, paragraphs
 from llm_core.errors import ModelError
@@ -20,6 +21,7 @@ TRANSFORMERS = "transformers bfloat16"
 REFERENCE = "transformers float32"
 WORKERS = "llm_core.bench"
 _RANK = 16
+_LOOK_SECONDS = 1.0  # that the machine is watched before anything is measured
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ class Bench:
 
     def run(self) -> dict[str, Any]:
         """Measure; the report that `report.lines` lays out."""
+        before = Watch()
+        before.start([])
+        time.sleep(_LOOK_SECONDS)
+        before.stop([])
+        if before.warning():
+            self._say(f"warning: {before.warning()}")
         with tempfile.TemporaryDirectory(prefix="deerstalker-bench-") as folder:
             scratch = Path(folder)
             files = RivalFiles(self.plan.folder, scratch, self._say)
