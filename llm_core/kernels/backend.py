@@ -19,6 +19,7 @@ from llm_core.kernels import library as c
 from llm_core.kernels.build import KernelUnavailableError, Report, build_library
 from llm_core.kernels.library import Array, Library, address, aligned
 from llm_core.kernels.lowrank import PackedAdapter, pack_adapter
+from llm_core.kernels.memory import zeroed
 from llm_core.kernels.pack import PackedModel, load_packed, require_runnable
 from llm_core.settings import child_environment
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llm_core.checkpoint import Checkpoint
 
 TILE = 16  # columns of a cache tile
+_MOST_HUGE = 96 << 20  # bytes of a cache in huge pages; a larger one may stay mostly empty
 MOST_THREADS = 256
 USUAL_THREADS = 8  # unless told otherwise: memory, not cores, bounds decoding beyond
 _ADAPTERS_KEPT = 8
@@ -82,7 +84,7 @@ class KernelCache:
         self.length = 0
         self.capacity = -(-max(capacity, 1) // TILE) * TILE
         self._backend = backend
-        self._data = aligned(backend.cache_bytes(self.capacity))
+        self._data = zeroed(backend.cache_bytes(self.capacity), _MOST_HUGE)
         self.handle = c.Cache(self.capacity, 0, address(self._data))
 
     def truncate(self, length: int) -> None:

@@ -1,4 +1,4 @@
-"""One file of named arrays, mapped read-only: weights are shared pages, never a copy.
+"""One file of named arrays, read into huge pages or mapped read-only: never held twice.
 
 Layout: the magic, the header's length (uint64), a JSON header, then each array at a multiple
 of 4,096 bytes. The header's `sealed` is the file's own time stamp: while both agree the
@@ -8,6 +8,7 @@ contents are taken as written, otherwise they are hashed, and a damaged file rea
 import hashlib
 import json
 import math
+import mmap
 import os
 import tempfile
 import time
@@ -18,10 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from llm_core.kernels.memory import LEAST, zeroed
+
 MAGIC = b"DSPACK01"
 TEMPORARY = ".tmp-"  # of files being written
 ALIGNMENT = 4096  # bytes; a page, and a multiple of every vector width
 _LARGEST_HEADER = 16 << 20
+_MOST_READ = 2 << 30  # bytes; larger models stay maps, which the system can drop
 _BLANK = "0" * 64
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,19 +88,34 @@ def write_mapped(path: Path, key: str, meta: dict[str, Any], specs: list[ArraySp
 def read_mapped(path: Path, key: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
     """Return the `meta` and the arrays of a file, None where it is absent, damaged or another's.
 
-    The arrays are read-only views of the mapped file.
+    The arrays are read-only views of the file's contents.
     """
     try:
         begin, header, status = _read_header(path)
         if header["key"] != key or status.st_size != begin + header["bytes"]:
             return None
-        whole = np.memmap(path, dtype=np.uint8, mode="r")
+        whole = _contents(path, status.st_size)
         if status.st_mtime_ns != header["sealed"] and not _is_whole(header, whole[begin:]):
             return None
         meta: dict[str, Any] = header["meta"]
         return meta, {name: _view(whole, begin, entry) for name, entry in header["arrays"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _contents(path: Path, size: int) -> Array:
+    """The bytes of a file, read-only: in huge pages, or as a map where there are none."""
+    if not (hasattr(mmap, "MADV_HUGEPAGE") and LEAST <= size <= _MOST_READ):
+        return np.memmap(path, dtype=np.uint8, mode="r")
+    whole = zeroed(size, _MOST_READ)
+    with path.open("rb", buffering=0) as file:
+        view, at = whole.data, 0
+        while at < size and (count := file.readinto(view[at:])):
+            at += count
+    if at < size:
+        raise ValueError(f"{path} ends early")
+    whole.flags.writeable = False
+    return whole
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:
