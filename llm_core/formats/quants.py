@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_core.errors import ModelFileError
+from llm_core.formats import quants_grid as grid
 from llm_core.formats import quants_small as small
 from llm_core.formats import quants_super as super_
 
@@ -50,33 +51,33 @@ KINDS: dict[int, Kind] = {
         ("Q4_K", 12, 256, 144),
         ("Q5_K", 13, 256, 176),
         ("Q6_K", 14, 256, 210),
+        ("IQ2_XXS", 16, 256, 66),
+        ("IQ2_XS", 17, 256, 74),
+        ("IQ3_XXS", 18, 256, 98),
+        ("IQ1_S", 19, 256, 50),
         ("IQ4_NL", 20, 32, 18),
+        ("IQ3_S", 21, 256, 110),
+        ("IQ2_S", 22, 256, 82),
         ("IQ4_XS", 23, 256, 136),
+        ("IQ1_M", 29, 256, 56),
         ("BF16", 30, 1, 2),
         ("TQ1_0", 34, 256, 54),
         ("TQ2_0", 35, 256, 66),
         ("MXFP4", 39, 32, 17),
+        ("NVFP4", 40, 64, 36),
     )
 }
 BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS.values()}
 FLOATS = ("F32", "F16", "BF16")  # not blocks: one number after another
-# Formats that exist and are refused by name, because their values come from large tables.
+# Formats that exist and are refused by name: no model keeps its weights in them.
 OTHERS: dict[int, str] = {
     9: "Q8_1",
     15: "Q8_K",
-    16: "IQ2_XXS",
-    17: "IQ2_XS",
-    18: "IQ3_XXS",
-    19: "IQ1_S",
-    21: "IQ3_S",
-    22: "IQ2_S",
     24: "I8",
     25: "I16",
     26: "I32",
     27: "I64",
     28: "F64",
-    29: "IQ1_M",
-    40: "NVFP4",
     41: "Q1_0",
 }
 
@@ -88,12 +89,20 @@ _READERS: dict[str, Callable[[Bytes], Floats]] = {
     "Q8_0": small.q8_0,
     "IQ4_NL": small.iq4_nl,
     "MXFP4": small.mxfp4,
+    "NVFP4": small.nvfp4,
     "Q2_K": super_.q2_k,
     "Q3_K": super_.q3_k,
     "Q4_K": super_.q4_k,
     "Q5_K": super_.q5_k,
     "Q6_K": super_.q6_k,
     "IQ4_XS": super_.iq4_xs,
+    "IQ1_S": grid.iq1_s,
+    "IQ1_M": grid.iq1_m,
+    "IQ2_XXS": grid.iq2_xxs,
+    "IQ2_XS": grid.iq2_xs,
+    "IQ2_S": grid.iq2_s,
+    "IQ3_XXS": grid.iq3_xxs,
+    "IQ3_S": grid.iq3_s,
     "TQ1_0": super_.tq1_0,
     "TQ2_0": super_.tq2_0,
 }

@@ -7,7 +7,7 @@ Every function takes the bytes of whole blocks, (N * size,), and returns their v
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_core.formats.quants_small import FOUR, NONLINEAR, nibbles, scale
+from llm_core.formats.quants_small import FOUR, NONLINEAR, nibble_pairs, nibbles, scale
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -104,8 +104,7 @@ def q6_k(data: Bytes) -> Floats:
 def iq4_xs(data: Bytes) -> Floats:
     """8 groups of 32: d * (s - 32) * table[q], with q of 4 bits and s of 6."""
     blocks = data.view(_IQ4_XS)
-    packed = blocks["s"]
-    low = np.stack([packed & np.uint8(15), packed >> FOUR], axis=-1).reshape(-1, 8)
+    low = nibble_pairs(blocks["s"]).astype(np.uint8)  # (N, 8)
     high = (blocks["h"][:, None] >> np.arange(0, 16, 2, dtype=np.uint16)) & np.uint16(3)
     scales = (low | (high.astype(np.uint8) << FOUR)).view(np.int8) - np.int8(32)
     steps = scale(blocks, "d") * scales.astype(np.float32)

@@ -161,7 +161,7 @@ ROOM = bytes(256)
         (header(tensor(b"t", (0, 4)), ROOM, tensors=1), r"has the shape \(4, 0\)"),
         (header(tensor(b"t", (2**32, 2**32)), ROOM, tensors=1), "has the shape"),
         (header(tensor(b"t", (33,), 8), ROOM, tensors=1), "rows of 33, not whole blocks of Q8_0"),
-        (header(tensor(b"t", (32,), 16), ROOM, tensors=1), "number format IQ2_XXS; known: F32"),
+        (header(tensor(b"t", (32,), 15), ROOM, tensors=1), "number format Q8_K; known: F32"),
         (header(tensor(b"t", (32,), 77), ROOM, tensors=1), "number format 77; known: F32"),
         (header(tensor(b"t", (4,), offset=7), ROOM, tensors=1), "is not aligned"),
         (header(tensor(b"t", (4,), offset=2**63), ROOM, tensors=1), "beyond the end"),
