@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from llm_core.threads import machine_seconds
+
 BUSY = 0.15  # share of the processors that others may take before figures are doubtful
-_STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,18 @@ class Watch:
 
     def start(self, children: Iterable[int]) -> None:
         """Begin to look; `children` are process ids."""
-        self._began = (time.perf_counter(), _all_work(), _own_work(children))
+        self._began = (time.perf_counter(), machine_seconds() or 0.0, _own_work(children))
 
     def stop(self, children: Iterable[int]) -> None:
         """Add up what happened since `start`."""
         began, work, own = self._began
         self._seconds += time.perf_counter() - began
-        self._others += (_all_work() - work) - (_own_work(children) - own)
+        self._others += (machine_seconds() or 0.0) - work - (_own_work(children) - own)
 
     @property
     def share(self) -> float | None:
         """The share over all that was watched, 0 to 1; None where the system does not say."""
-        if not _STAT.is_file() or not self._seconds:
+        if machine_seconds() is None or not self._seconds:
             return None
         return max(0.0, self._others / (self._seconds * (os.cpu_count() or 1)))
 
@@ -65,14 +66,6 @@ class Watch:
             f"other processes took {self.share:.0%} of the processors: figures are too low and "
             "ratios uncertain; run again on a quiet machine"
         )
-
-
-def _all_work() -> float:
-    """Seconds that all processors worked since the system started, stolen time included."""
-    if not _STAT.is_file():
-        return 0.0
-    user, nice, system, _, _, irq, soft, steal = map(int, _STAT.read_text().split()[1:9])
-    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _own_work(children: Iterable[int]) -> float:
