@@ -21,7 +21,7 @@ from llm_core.turns import Pass, Turns
 if TYPE_CHECKING:
     from llm_core.adapters import Adapter
 
-_GRID = 2 * BLOCK  # in repeatable calls, passes over a prompt end on multiples of this
+_GRID = 8 * BLOCK  # in repeatable calls, passes over a prompt end on multiples of this
 _FIXED_THREADS = 1  # in repeatable calls: sums are rounded by how work is split
 _PASS_ROWS, _PASS_READS = 256, 128  # of branches; a read costs a row of logits
 

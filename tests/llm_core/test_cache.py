@@ -24,26 +24,26 @@ def found(store: PrefixStore, tokens: list[int], scope: str = "", multiple: int 
 
 
 def test_whole_blocks_of_a_prompt_come_back():
-    kept = store(10)
+    kept = store(20)
     tokens = list(range(200))
     kept.keep(filled(tokens), tokens, "")
     assert found(kept, tokens) == 192
     assert found(kept, tokens[:130]) == 128
-    assert found(kept, [*tokens[:100], *tokens[:100]]) == 64
+    assert found(kept, [*tokens[:100], *tokens[:100]]) == 96
     assert found(kept, tokens[1:]) == 0
     assert found(kept, tokens, multiple=128) == 128
 
 
 def test_chains_of_another_scope_are_never_mixed():
-    kept = store(10)
+    kept = store(20)
     tokens = list(range(100))
     kept.keep(filled(tokens), tokens, "one adapter")
     assert found(kept, tokens, "another") == 0
-    assert found(kept, tokens, "one adapter") == 64
+    assert found(kept, tokens, "one adapter") == 96
 
 
 def test_a_block_is_found_only_behind_the_same_beginning():
-    kept = store(10)
+    kept = store(20)
     first, second = [1] * BLOCK, [2] * BLOCK
     for tokens in ([*first, *second], [*second, *first]):
         kept.keep(filled(tokens), tokens, "")
