@@ -32,9 +32,15 @@ void Pass::multiply_tile(const lm_matrix& w, int target, int first, int last, co
                          size_t stride) {
     const int n = in_tile(tile), groups = w.columns / kGroup;
     const uint8_t* activations = tiles + static_cast<size_t>(tile) * tile_ * groups * kRecord;
+    const bool low_rank = low.pairs && low.pairs[target].b;
+    if (low_rank && n <= kPrivate) {  // B is on its way while W is multiplied
+        const uint16_t* b = low.pairs[target].b;
+        for (int i = first * rank_ * kBlock; i < last * rank_ * kBlock; i += 32)
+            __builtin_prefetch(b + i);
+    }
     target_.matmul(w, first, last, activations, n, bias ? bias + first * kBlock : nullptr, add, y,
                    stride);
-    if (low.pairs == nullptr || low.pairs[target].b == nullptr) return;
+    if (!low_rank) return;
     for (int t = 0; t < n; ++t) {
         const size_t row = static_cast<size_t>(target - low.first) * count_ + tile * tile_ + t;
         target_.expand(low.pairs[target].b, rank_, first, last, low.u + row * rank_,
