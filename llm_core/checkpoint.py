@@ -4,7 +4,6 @@ Tensors go by their Hugging Face names and have their rows in Hugging Face's ord
 is read before it is asked for, and quantised weights can be had as they are stored.
 """
 
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from llm_core.errors import ModelFileError
 from llm_core.formats.gguf import GGUFFile
 from llm_core.formats.layout import hub_names, read_config, row_order
 from llm_core.formats.quants import FLOATS
+from llm_core.jsonfile import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,17 +83,6 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     if (folder / GGUF_NAME).exists():
         return GGUFCheckpoint(folder / GGUF_NAME, config)
     return SafetensorsCheckpoint(folder, config)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object of a JSON file; raises `ModelFileError` when there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} cannot be read as JSON ({error}); copy it again") from error
-    if not isinstance(content, dict):
-        raise ModelFileError(f"{path} is not a JSON object; copy it again")
-    return content
 
 
 class GGUFCheckpoint(Checkpoint):

@@ -23,7 +23,6 @@ from llm_core.checkpoint import (
     Checkpoint,
     GGUFCheckpoint,
     open_checkpoint,
-    read_json,
 )
 from llm_core.errors import ModelError, ModelFileError
 from llm_core.formats.gguf import GGUFFile
@@ -41,6 +40,7 @@ from llm_core.formats.quants import FLOATS, Bytes, Floats
 from llm_core.formats.safetensors_write import BYTES, FloatPart, write_safetensors
 from llm_core.formats.vocabulary import read_tokenizer
 from llm_core.formats.vocabulary_write import tokenizer_metadata
+from llm_core.jsonfile import read_json
 from llm_core.models.config import DecoderConfig
 
 if TYPE_CHECKING:
@@ -268,6 +268,8 @@ def _require_new(target: Path) -> None:
 @contextlib.contextmanager
 def _new_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` that takes its place once it is complete."""
+    if target.resolve() == Path.cwd():
+        raise ModelError(f"{target} is the folder this runs in; name a new one inside it")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ModelError(f"{target} exists already; remove it or name another target")
     if not target.parent.is_dir():
@@ -282,6 +284,8 @@ def _new_folder(target: Path) -> Iterator[Path]:
         work.rename(target)
     except OSError as error:
         raise ModelError(f"{target} cannot be written ({error.strerror or error})") from error
+    except ModelError as error:  # of a file in `work`, which nobody has heard of
+        raise type(error)(str(error).replace(str(work), str(target))) from error
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)

@@ -3,13 +3,13 @@
 Nothing here downloads: a name that is not found says what exists and how to get it.
 """
 
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from llm_core import store
 from llm_core.catalogue import GGUF_NAME, MODELS
 from llm_core.errors import ModelFileError, ModelNotFoundError
+from llm_core.jsonfile import read_json
 from llm_core.settings import load_settings
 
 LOCAL = "local:"
@@ -36,11 +36,11 @@ def resolve(
     if path.suffix.lower() == ".gguf":
         return _described(path, cache_dir)
     if path.is_dir():
-        return _checked_folder(path)
+        return _checked_folder(path, cache_dir)
     if path.is_file():
         raise ModelFileError(f"{path} is a file; give a model folder or a .gguf file")
     if name.startswith(LOCAL) and short.count("/") == 1:
-        return _from_hub_cache(short)
+        return _from_hub_cache(short, cache_dir)
     names = ", ".join(model.name for model in MODELS if model.kind == kind)
     raise ModelNotFoundError(
         f"there is no model {name!r}: give {names}, a model folder, a .gguf file, "
@@ -51,9 +51,10 @@ def resolve(
 def model_hash(path: Path) -> str:
     """Return one SHA-256 over the files of a model folder, as its identity in manifests."""
     manifest = store.read_manifest(path)
-    if manifest is not None:
-        return manifest.model_hash
     files = sorted({file for pattern in _HASHED for file in path.glob(pattern)})
+    files = [file for file in files if file.name != store.MANIFEST]
+    if manifest is not None and {file.name for file in files} <= manifest.files.keys():
+        return manifest.model_hash
     return store.combined_hash({file.name: store.sha256_of(file) for file in files})
 
 
@@ -73,10 +74,10 @@ def _default_model(name: str, cache_dir: Path) -> Path:
     return folder
 
 
-def _checked_folder(folder: Path) -> Path:
+def _checked_folder(folder: Path, cache_dir: Path) -> Path:
     if store.read_manifest(folder) is not None:
-        store.require_whole(folder)
-        return folder
+        ours = folder.resolve().parent == store.models_folder(cache_dir).resolve()
+        store.require_whole(folder, full=not ours)  # time stamps can be set by anybody
     if not (folder / GGUF_NAME).is_file() and not any(folder.glob("*.safetensors")):
         others = sorted(file.name for file in folder.iterdir() if file.suffix.lower() == ".gguf")
         if others:
@@ -93,23 +94,13 @@ def _checked_folder(folder: Path) -> Path:
     for name in ("config.json", "tokenizer.json"):
         if not (folder / name).is_file():
             raise ModelFileError(f"{folder} lacks {name}; copy the whole model folder")
-    config = _read_config(folder / "config.json")
+    config = read_json(folder / "config.json")
     if "auto_map" in config:
         raise ModelFileError(
             f"{folder} needs code of its own to load (auto_map in config.json), "
             "which is never run; use a model of a known architecture"
         )
     return folder
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelFileError(f"{path} is not valid JSON ({error}); copy it again") from error
-    if not isinstance(config, dict):
-        raise ModelFileError(f"{path} is not a JSON object; copy it again")
-    return config
 
 
 def _described(source: Path, cache_dir: Path) -> Path:
@@ -150,7 +141,7 @@ def _described(source: Path, cache_dir: Path) -> Path:
     return folder
 
 
-def _from_hub_cache(repository: str) -> Path:
+def _from_hub_cache(repository: str, cache_dir: Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -161,4 +152,4 @@ def _from_hub_cache(repository: str) -> Path:
             f"{repository} is not in the Hugging Face cache of this machine; "
             f"run `hf download {repository}` once, or give a model folder"
         ) from error
-    return _checked_folder(Path(folder))
+    return _checked_folder(Path(folder), cache_dir)

@@ -66,8 +66,15 @@ def read_manifest(folder: Path) -> Manifest | None:
         raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
             return None
-        files = {name: StoredFile(**entry) for name, entry in raw["files"].items()}
-        return Manifest(raw["name"], raw["model_hash"], raw["source"], files)
+        files = {
+            name: StoredFile(str(entry["sha256"]), int(entry["size"]), int(entry["mtime_ns"]))
+            for name, entry in raw["files"].items()
+        }
+        found = Manifest(raw["name"], raw["model_hash"], dict(raw["source"]), files)
+        hashes = {name: entry.sha256 for name, entry in files.items()}
+        # A manifest may come with a stranger's folder: it must not lead out of there.
+        beside = all(Path(name).name == name for name in files)
+        return found if beside and combined_hash(hashes) == found.model_hash else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -85,6 +92,8 @@ def find_damage(folder: Path, *, full: bool = False) -> str | None:
         path = folder / name
         try:
             status = path.stat()
+            if not path.is_file():
+                return f"{path} is not a file"
             if status.st_size != expected.size:
                 return f"{path} has {status.st_size} bytes, {expected.size} were stored"
             unchanged = status.st_mtime_ns == expected.mtime_ns
@@ -170,9 +179,12 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def require_whole(folder: Path) -> Manifest:
-    """Return the manifest of a cached model; raises `ModelFileError` if it is damaged."""
-    damage = find_damage(folder)
+def require_whole(folder: Path, *, full: bool = False) -> Manifest:
+    """Return the manifest of a model folder; raises `ModelFileError` if that is damaged.
+
+    `full` hashes every file, as for `find_damage`.
+    """
+    damage = find_damage(folder, full=full)
     manifest = read_manifest(folder)
     if damage is not None or manifest is None:
         raise ModelFileError(f"the cached model is damaged: {damage}; run {FETCH} to mend it")

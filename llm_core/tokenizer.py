@@ -1,6 +1,5 @@
 """Text to token ids and back, over one `tokenizer.json`."""
 
-import json
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_core.errors import ModelFileError
+from llm_core.jsonfile import read_json
 
 if TYPE_CHECKING:
     from llm_core.tokenization.fast import FastStream
@@ -97,7 +97,7 @@ class TextTokenizer:
     def _end_ids(self, folder: Path) -> list[int]:
         ends: list[int] = []
         for name in ("generation_config.json", "config.json"):
-            value = _read_json(folder / name).get("eos_token_id")
+            value = _read_optional(folder / name).get("eos_token_id")
             ends += value if isinstance(value, list) else [] if value is None else [value]
         token = self.settings.get("eos_token")
         text = token.get("content") if isinstance(token, dict) else token
@@ -110,20 +110,12 @@ class TextTokenizer:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """`tokenizer_config.json` with the chat template, wherever the folder keeps that."""
-    settings = _read_json(folder / "tokenizer_config.json")
+    settings = _read_optional(folder / "tokenizer_config.json")
     template = folder / "chat_template.jinja"
     if template.is_file():
         settings["chat_template"] = template.read_text(encoding="utf-8")
     return settings
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise ModelFileError(f"{path} is not valid JSON: {err}") from err
-    if not isinstance(loaded, dict):
-        raise ModelFileError(f"{path} does not hold a JSON object")
-    return loaded
+def _read_optional(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.is_file() else {}

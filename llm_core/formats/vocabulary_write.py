@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from llm_core.errors import ModelFileError
 from llm_core.formats.vocabulary import COMPOSED, CONTROL, NORMAL, PATTERNS, UNUSED, USER
+from llm_core.jsonfile import read_json
 
 _ENDS = (
     ("bos_token", "bos"),
@@ -23,7 +24,7 @@ def tokenizer_metadata(folder: Path, config: dict[str, Any], size: int) -> dict[
     """
     path = folder / "tokenizer.json"
     content = _checked(path)
-    model, settings = content["model"], _read(folder / "tokenizer_config.json")
+    model, settings = content["model"], read_json(folder / "tokenizer_config.json")
     if model["type"] != "BPE" or model["byte_fallback"]:
         _refuse(path, "is not byte-level BPE")
     tokens, kinds = _tokens(path, content, size)
@@ -58,16 +59,6 @@ def _checked(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(Tokenizer.from_file(str(path)).to_str())
     except Exception as error:  # tokenizers raises bare Exception for a damaged file
         raise ModelFileError(f"{path} cannot be read as a tokenizer ({error})") from error
-    return content
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} cannot be read as JSON ({error}); copy it again") from error
-    if not isinstance(content, dict):
-        raise ModelFileError(f"{path} is not a JSON object; copy it again")
     return content
 
 

@@ -1,5 +1,6 @@
 """`convert` and `quantize`: what they write, what they refuse, what they print."""
 
+import errno
 import json
 import math
 import re
@@ -138,6 +139,30 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path, name: str) -> None
             write()
     with pytest.raises(ModelError, match="there is no folder"):
         convert(folder, tmp_path / "nowhere" / name)
+
+
+def test_a_full_disk_is_said_of_the_target_and_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for target in (tmp_path / "x", tmp_path / "x.gguf"):
+        with pytest.raises(ModelError) as caught:
+            convert(folder, target)
+        assert str(caught.value).startswith(f"{target}")
+        assert str(caught.value).endswith("cannot be written (No space left on device)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_one_works_in_is_not_replaced(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for target in (Path(), tmp_path):
+        with pytest.raises(ModelError, match="is the folder this runs in"):
+            convert(folder, target)
 
 
 def test_the_commands_print_what_they_wrote(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,32 @@ def test_the_hash_of_a_folder_changes_with_its_files(tmp_path: Path) -> None:
     assert before == model_hash(folder)
     edit_json(folder / "config.json", note="changed")
     assert model_hash(folder) != before
+
+
+@pytest.mark.parametrize("trick", ["another path", "a set time stamp", "an unlisted file"])
+def test_a_manifest_in_a_strangers_folder_is_not_believed(
+    cache: Path, tmp_path: Path, trick: str
+) -> None:
+    known = cache / "models" / "minilm-l6"
+    folder = Path(shutil.copytree(known, tmp_path / "stranger"))
+    assert model_hash(resolve(str(folder), cache)) == model_hash(known)
+    if trick == "another path":
+        manifest = json.loads((folder / store.MANIFEST).read_text())
+        manifest["files"] |= {"/dev/zero": {"sha256": "", "size": 0, "mtime_ns": 0}}
+        hashes = {name: entry["sha256"] for name, entry in manifest["files"].items()}
+        edit_json(folder / store.MANIFEST, files=manifest["files"])
+        edit_json(folder / store.MANIFEST, model_hash=store.combined_hash(hashes))
+        assert resolve(str(folder), cache) == folder, "without a manifest it is a plain folder"
+    elif trick == "a set time stamp":
+        weights = folder / "model.safetensors"
+        before = weights.stat()
+        weights.write_bytes(bytes(before.st_size))
+        os.utime(weights, ns=(before.st_mtime_ns, before.st_mtime_ns))
+        with pytest.raises(ModelFileError, match="does not match its SHA-256"):
+            resolve(str(folder), cache)
+    else:
+        shutil.copy(folder / "model.safetensors", folder / "more.safetensors")
+        assert model_hash(resolve(str(folder), cache)) != model_hash(known)
 
 
 def test_pickle_weights_are_refused(tmp_path: Path) -> None:

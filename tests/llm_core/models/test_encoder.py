@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel, XLMRobertaConfig
 from transformers import XLMRobertaModel as XlmModel
 
-from llm_core.checkpoint import read_json
 from llm_core.errors import ModelFileError
+from llm_core.jsonfile import read_json
 from llm_core.models.encoder import EncoderConfig, attend_padded, first_pool, mean_pool
 from llm_core.models.encoder_reference import reference_states
 from llm_core.models.encoder_weights import load_encoder
