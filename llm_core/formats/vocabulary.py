@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from llm_core.formats.gguf import shown
 from llm_core.formats.layout import Keys
+from llm_core.tokenization.patterns import LLAMA3, QWEN2
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)  # kinds of tokens
-_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}|"
-    r" ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-PATTERNS = {  # how a pre-tokenizer cuts text into words, where not as GPT-2 does
-    "llama-bpe": _WORDS.format(digits=r"\p{N}{1,3}"),
-    "qwen2": _WORDS.format(digits=r"\p{N}"),
-}
+# How a pre-tokenizer cuts text into words, where not as GPT-2 does.
+PATTERNS = {"llama-bpe": LLAMA3, "qwen2": QWEN2}
 PRE_TOKENIZERS = ("smollm", "gpt-2", *PATTERNS)
 WHOLE_WORDS = ("llama-bpe",)  # a word of the vocabulary is taken without merging
 COMPOSED = ("qwen2",)  # text is put into Unicode's composed form first

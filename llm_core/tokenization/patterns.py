@@ -11,10 +11,7 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-QWEN2 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")  # each digit by itself
 
 _BYTES: Section = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
 BYTE_DECODER: Section = _BYTES | {"use_regex": True}
