@@ -28,7 +28,8 @@ Models = Annotated[
         f"Without it {CHAT} (byte-level BPE) and {EMBEDDINGS} (WordPiece).",
     ),
 ]
-Pad = Annotated[int, typer.Option("--pad", min=0, help="Pad to so many tokens.")]
+MOST_PADDING = 1 << 20
+Pad = Annotated[int, typer.Option("--pad", min=0, max=MOST_PADDING, help="Pad to so many tokens.")]
 Special = Annotated[
     bool, typer.Option("--special/--no-special", help="Add the tokens that the model expects.")
 ]
@@ -54,10 +55,11 @@ def tokenize(
     text = whole_characters(text_of(text))
     pair = None if pair is None else whole_characters(pair)
     found = [_split(name, text, pair, pad, special) for name in model or (CHAT, EMBEDDINGS)]
-    if as_json:
-        print(json.dumps({"text": text, "pair": pair, "models": found}, ensure_ascii=False))
-        return
     encoding = (sys.stdout.encoding or "utf-8").lower()
+    if as_json:
+        whole = {"text": text, "pair": pair, "models": found}
+        print(json.dumps(whole, ensure_ascii=not encoding.startswith("utf")))
+        return
     for start in range(0, len(found), _BESIDE):
         for line in _table(found[start : start + _BESIDE]):
             print(line.encode(encoding, "backslashreplace").decode(encoding))

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,6 +77,23 @@ def test_a_model_without_padding_says_so(tiny_folder, tmp_path):
         run("x", "--pad", "9", "-m", str(tmp_path))
     edit_json(tmp_path / "tokenizer_config.json", pad_token={"content": "<|endoftext|>"})
     assert run("x", "--pad", "9", "-m", str(tmp_path)).stdout.count("<|endoftext|>") == 8
+
+
+def test_a_padding_beyond_all_memory_is_refused(tiny_folder):
+    result = run("x", "--pad", "1000000000000", "-m", str(tiny_folder))
+    assert result.exit_code == 2 and "--pad" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_the_json_can_be_printed_in_any_encoding(tiny_folder, encoding):
+    command = ["tokenize", "\u00e9\u0e01", "--json", "-m", str(tiny_folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", "llm_core", *command],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["text"] == "\u00e9\u0e01"
 
 
 @pytest.mark.model
