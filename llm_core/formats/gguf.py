@@ -23,6 +23,7 @@ MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 LONGEST_NAME = 1 << 16  # bytes of a key or a tensor name
 MOST_DIMENSIONS = 4
+MOST_ENTRIES = 1 << 22  # of a list; the largest vocabularies have a sixteenth of that
 ALIGNMENTS = range(8, (1 << 16) + 1, 8)
 STRING, ARRAY = 8, 9
 SCALARS: dict[int, str] = {  # value type: struct code
@@ -254,13 +255,19 @@ class _Cursor:
     def _array(self, key: str) -> Any:
         kind = int(self.number("I"))
         if kind == STRING:
-            return self._measure(self.count("strings", 8))
+            return self._measure(self._entries("strings", 8, key))
         code = SCALARS.get(kind)
         if code is None:
             self.fail(f"the list {shown(key)} has the value type {kind}, which lists cannot hold")
         width = struct.calcsize("<" + code)
-        count = self.count("numbers", width)
+        count = self._entries("numbers", width, key)
         return list(struct.unpack(f"<{count}{code}", self.take(count * width)))
+
+    def _entries(self, what: str, smallest: int, key: str) -> int:
+        count = self.count(what, smallest)
+        if count > MOST_ENTRIES:  # they become Python objects, eight times their size
+            self.fail(f"the list {shown(key)} has {count} {what}, more than {MOST_ENTRIES}")
+        return count
 
     def _measure(self, count: int) -> _Strings:
         """Step over `count` strings."""

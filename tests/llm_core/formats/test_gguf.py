@@ -154,6 +154,10 @@ ROOM = bytes(256)
         (header(text(b"k"), struct.pack("<IIQ", 9, 8, 2**61), ROOM, keys=1), "strings, and"),
         (header(text(b"k"), struct.pack("<IIQQ", 9, 8, 1, 2**63), ROOM, keys=1), "reaches beyond"),
         (header(text(b"k"), struct.pack("<IIQ", 9, 8, 9), text(bytes(90)), keys=1), "ends within"),
+        (
+            header(text(b"k"), struct.pack("<IIQ", 9, 0, 2**22 + 1), bytes(2**22 + 1), keys=1),
+            "the list 'k' has 4194305 numbers, more than 4194304",
+        ),
         (header(text(b"\xff\xfe"), NUMBER, keys=1), "is not UTF-8"),
         (header(text(b"k"), NUMBER, text(b"k"), NUMBER, keys=2), "the key 'k' twice"),
         (header(tensor(b"t", (1,) * 5), ROOM, tensors=1), "has 5 dimensions"),
