@@ -27,8 +27,9 @@ from llm_core.checkpoint import (
 from llm_core.errors import ModelError, ModelFileError
 from llm_core.formats.gguf import GGUFFile
 from llm_core.formats.gguf_write import Encoded, Part, write_gguf
-from llm_core.formats.layout import FREQUENCIES, Keys, read_config
+from llm_core.formats.layout import FREQUENCIES, Keys, read_config, tensor_shapes
 from llm_core.formats.layout_write import (
+    REPEATED,
     architecture_of,
     frequency_factors,
     gguf_name,
@@ -161,7 +162,7 @@ def _write_gguf(
 ) -> None:
     architecture, config = architecture_of(checkpoint.config, checkpoint.source)
     parts = []
-    for name in sorted(checkpoint.names):
+    for name in _weights(checkpoint, config):
         ours, kind = gguf_name(name, checkpoint.source), choose(name)
         order = stored_order(ours, architecture, config)
 
@@ -180,6 +181,25 @@ def _write_gguf(
     if file_type is not None:
         metadata["general.file_type"] = file_type
     write_gguf(target, metadata, _reported(parts, progress))
+
+
+def _weights(checkpoint: Checkpoint, config: DecoderConfig) -> list[str]:
+    """The tensors that a model of this shape has, each checked to be there as it should be."""
+    wanted = dict(tensor_shapes(config))
+    for name, shape in wanted.items():
+        if name not in checkpoint.names or checkpoint.shape(name) != shape:
+            found = checkpoint.shape(name) if name in checkpoint.names else "nothing"
+            raise ModelFileError(
+                f"{checkpoint.source} should hold {name} of shape {shape} and has {found}; "
+                "copy the whole folder again"
+            )
+    left = sorted(name for name in checkpoint.names - wanted.keys() if not name.endswith(REPEATED))
+    if left:
+        raise ModelFileError(
+            f"{checkpoint.source} holds the tensor {left[0]}, which config.json does not explain; "
+            "convert it to safetensors"
+        )
+    return sorted(wanted)
 
 
 def _metadata(checkpoint: Checkpoint, architecture: str, config: DecoderConfig) -> dict[str, Any]:
@@ -300,7 +320,11 @@ def _write_companions(checkpoint: Checkpoint, folder: Path) -> None:
             return
         source = source.parent
     for path in [*sorted(source.iterdir()), *source.glob("*_Pooling/config.json")]:
-        if path.suffix in _COMPANIONS and path.name not in ("manifest.json", INDEX):
+        if (
+            path.is_file()
+            and path.suffix in _COMPANIONS
+            and path.name not in ("manifest.json", INDEX)
+        ):
             copy = folder / path.relative_to(source)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, copy)

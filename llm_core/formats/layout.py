@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from llm_core.errors import ModelFileError
 from llm_core.formats.gguf import GGUFFile, shown
 from llm_core.formats.rope import rope_parameters
+from llm_core.models.config import DecoderConfig
 
 CLASSES = {
     "llama": "LlamaForCausalLM",
@@ -212,7 +213,7 @@ def _check_tensors(keys: Keys, config: dict[str, Any]) -> None:
     layers = config["num_hidden_layers"]
     if layers > len(held):
         keys.refuse(f"announces {layers} layers and holds {len(held)} tensors")
-    wanted = dict(tensor_shapes(config))
+    wanted = dict(tensor_shapes(DecoderConfig.read(config, keys.file.path)))
     for name, shape in wanted.items():
         if held.get(name) != shape:
             found = "none" if name not in held else f"one of {held[name]}"
@@ -224,33 +225,32 @@ def _check_tensors(keys: Keys, config: dict[str, Any]) -> None:
         keys.refuse(f"holds the tensor {unknown[0]}, which its description does not have")
 
 
-def tensor_shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+def tensor_shapes(config: DecoderConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every weight that a model of this config has."""
-    width, size = config["hidden_size"], config["head_dim"]
-    inner, vocabulary = config["intermediate_size"], config["vocab_size"]
-    queries = config["num_attention_heads"] * size
-    values = config["num_key_value_heads"] * size
-    kind = config["model_type"]
+    width, size = config.hidden_size, config.head_dim
+    inner, vocabulary = config.intermediate_size, config.vocab_size
+    queries = config.num_attention_heads * size
+    values = config.num_key_value_heads * size
     yield "model.embed_tokens.weight", (vocabulary, width)
-    for layer in range(config["num_hidden_layers"]):
+    for layer in range(config.num_hidden_layers):
         at = f"model.layers.{layer}."
         for part, rows, columns, biased in (
-            ("self_attn.q_proj", queries, width, config["attention_bias"]),
-            ("self_attn.k_proj", values, width, config["attention_bias"]),
-            ("self_attn.v_proj", values, width, config["attention_bias"]),
-            ("self_attn.o_proj", width, queries, config["attention_bias"] and kind != "qwen2"),
-            ("mlp.gate_proj", inner, width, config["mlp_bias"]),
-            ("mlp.up_proj", inner, width, config["mlp_bias"]),
-            ("mlp.down_proj", width, inner, config["mlp_bias"]),
+            ("self_attn.q_proj", queries, width, config.qkv_bias),
+            ("self_attn.k_proj", values, width, config.qkv_bias),
+            ("self_attn.v_proj", values, width, config.qkv_bias),
+            ("self_attn.o_proj", width, queries, config.o_bias),
+            ("mlp.gate_proj", inner, width, config.mlp_bias),
+            ("mlp.up_proj", inner, width, config.mlp_bias),
+            ("mlp.down_proj", width, inner, config.mlp_bias),
         ):
             yield f"{at}{part}.weight", (rows, columns)
             if biased:
                 yield f"{at}{part}.bias", (rows,)
         yield at + "input_layernorm.weight", (width,)
         yield at + "post_attention_layernorm.weight", (width,)
-        if kind == "qwen3":
+        if config.qk_norm:
             yield at + "self_attn.q_norm.weight", (size,)
             yield at + "self_attn.k_norm.weight", (size,)
     yield "model.norm.weight", (width,)
-    if not config["tie_word_embeddings"]:
+    if not config.tie_word_embeddings:
         yield "lm_head.weight", (vocabulary, width)

@@ -12,6 +12,8 @@ from llm_core.formats.rope import llama3_factors
 from llm_core.models.config import DecoderConfig
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+# Buffers that old files hold beside the weights, and the head that a tied model repeats.
+REPEATED = ("rotary_emb.inv_freq", "lm_head.weight")
 _PARTS = {theirs: ours for ours, theirs in PARTS.items()}
 _TOP = {theirs: ours for ours, theirs in TOP.items()}
 

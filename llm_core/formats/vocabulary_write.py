@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from llm_core.errors import ModelFileError
 from llm_core.formats.vocabulary import COMPOSED, CONTROL, NORMAL, PATTERNS, UNUSED, USER
-from llm_core.jsonfile import read_json
+from llm_core.tokenizer import read_settings
 
 _ENDS = (
     ("bos_token", "bos"),
@@ -24,7 +24,7 @@ def tokenizer_metadata(folder: Path, config: dict[str, Any], size: int) -> dict[
     """
     path = folder / "tokenizer.json"
     content = _checked(path)
-    model, settings = content["model"], read_json(folder / "tokenizer_config.json")
+    model, settings = content["model"], read_settings(folder)
     if model["type"] != "BPE" or model["byte_fallback"]:
         _refuse(path, "is not byte-level BPE")
     tokens, kinds = _tokens(path, content, size)
@@ -44,8 +44,7 @@ def tokenizer_metadata(folder: Path, config: dict[str, Any], size: int) -> dict[
         "SpecialToken" in step for step in _single(content["post_processor"])
     )
     found["tokenizer.ggml.add_space_prefix"] = False
-    template = folder / "chat_template.jinja"
-    text = template.read_text("utf-8") if template.is_file() else settings.get("chat_template")
+    text = settings.get("chat_template")
     if isinstance(text, str):
         found["tokenizer.chat_template"] = text
     return found

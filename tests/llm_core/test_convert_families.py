@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
@@ -19,6 +20,9 @@ from llm_core.formats.vocabulary import PATTERNS
 from llm_core.models.config import DecoderConfig
 from tests.tiny_models import edit_json, vocabulary, write_gguf
 
+NORM = "model.norm.weight"
+QUERY = "model.layers.0.self_attn.q_proj.weight"
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 EXTRA = 5  # logits beyond the tokenizer, as real models have
 SHAPE: dict[str, Any] = {
     "vocab_size": len(vocabulary()) + EXTRA,
@@ -55,6 +59,10 @@ WORD_PIECE = {
     "max_input_chars_per_word": 9,
     "vocab": {"u": 0},
 }
+MANY = [  # one more token than there are logits
+    {"id": index, "content": f"<{index}>", "special": True, **dict.fromkeys(FLAGS, False)}
+    for index in range(len(vocabulary()), len(vocabulary()) + EXTRA + 1)
+]
 FAMILIES = {
     "llama": LlamaConfig(**SHAPE, tie_word_embeddings=True, head_dim=32),
     "llama with biases": LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True),
@@ -176,6 +184,7 @@ def test_user_tokens_and_the_start_token_come_along(tmp_path: Path) -> None:
         ({"pre_tokenizer": {"type": "Whitespace"}}, "cuts words in a way"),
         ({"model": WORD_PIECE}, "is not byte-level BPE"),
         ({"added_tokens": 3}, "cannot be read as a tokenizer"),
+        ({"added_tokens": MANY}, "the token id 271, beyond the 271 of config.json"),
     ],
 )
 def test_a_tokenizer_that_gguf_cannot_say_is_named(
@@ -191,7 +200,7 @@ def test_a_tokenizer_that_gguf_cannot_say_is_named(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vocab_size": 200}, "the token id 265, beyond the 200 of config.json"),
+        ({"vocab_size": 200}, r"embed_tokens.weight of shape \(200, 64\) and has \(271, 64\)"),
         ({"model_type": "bert"}, "has model_type 'bert', which the GGUF files"),
         ({"model_type": "mistral", "sliding_window": 16}, "a limited number of tokens"),
         ({"rope_parameters": {**YARN, "attention_factor": 2.0}}, "yarn positions with numbers"),
@@ -204,3 +213,41 @@ def test_a_model_that_gguf_cannot_say_is_named(
     edit_json(source / "config.json", **changes)
     with pytest.raises(ModelFileError, match=message):
         convert(source, tmp_path / "x.gguf")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (NORM, None, f"should hold {NORM} of shape \\(64,\\) and has nothing"),
+        (NORM, torch.tensor(1.0), r"of shape \(64,\) and has \(\)"),
+        (QUERY, torch.zeros(7, 64), r"of shape \(128, 64\) and has \(7, 64\)"),
+        ("model.more.weight", torch.tensor(1.0), "which config.json does not explain"),
+    ],
+)
+def test_weights_that_the_config_does_not_explain_are_not_written(
+    tmp_path: Path, name: str, values: torch.Tensor | None, message: str
+) -> None:
+    source = model_folder(tmp_path / "source", FAMILIES["llama"])
+    change_weights(source, {name: values})
+    for write in (convert, lambda *paths: quantise_model(*paths, "Q4_1")):
+        with pytest.raises(ModelFileError, match=message):
+            write(source, tmp_path / "x.gguf")
+
+
+def test_what_old_folders_repeat_is_left_out(tmp_path: Path) -> None:
+    source = model_folder(tmp_path / "source", FAMILIES["qwen2"])
+    embedding = load_file(source / "model.safetensors")["model.embed_tokens.weight"]
+    buffer = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    change_weights(source, {"lm_head.weight": embedding.clone(), buffer: torch.ones(8)})
+    quantise_model(source, tmp_path / "target", "Q8_0")
+    names = open_checkpoint(tmp_path / "target").names
+    assert not names & {"lm_head.weight", buffer} and "model.embed_tokens.weight" in names
+
+
+def change_weights(folder: Path, changes: dict[str, torch.Tensor | None]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    for name, values in changes.items():
+        weights.pop(name, None)
+        if values is not None:
+            weights[name] = values
+    save_file(weights, folder / "model.safetensors")
