@@ -113,7 +113,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     settings = _read_optional(folder / "tokenizer_config.json")
     template = folder / "chat_template.jinja"
     if template.is_file():
-        settings["chat_template"] = template.read_text(encoding="utf-8")
+        try:
+            settings["chat_template"] = template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelFileError(f"{template} cannot be read ({error}); copy it again") from error
     return settings
 
 

@@ -161,3 +161,11 @@ def test_what_is_read_can_be_written_and_read_again():
         tokenizer = load_tokenizer(resolve(name))
         again = Tokenizer(json.loads(tokenizer.source))
         assert again.encode("a carbuncle", "b") == tokenizer.encode("a carbuncle", "b")
+
+
+def test_a_chat_template_that_is_no_text_is_named(tiny_folder, tmp_path: Path):
+    for file in tiny_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(ModelFileError, match=r"chat_template\.jinja cannot be read"):
+        TextTokenizer(tmp_path, WIDTH)
