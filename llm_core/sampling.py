@@ -1,8 +1,8 @@
 """Choose the next token from logits: penalties, temperature, top-k, top-p, min-p, greedy.
 
-Sorting 49,152 logits costs more than a fast decode step. The tokens to draw from are found by
-comparisons with a cut below the best one, and a histogram where they are many; what is kept
-is what a full sort would keep, and tokens are drawn in the order of their ids.
+Sorting 49,152 logits costs more than a fast decode step, so nothing is sorted whole: top-k is
+found by comparisons with a cut below the best token, and top-p draws from all tokens until
+one falls inside. What may be drawn, and how often, is what a full sort would give.
 """
 
 import math
@@ -19,7 +19,6 @@ Ids = NDArray[np.intp]
 _CUT = -4.0  # the first cut, in natural log below the best token; doubled while it is too high
 _LOWEST = -1e5  # below every finite scaled logit that has any mass
 _BLOCK = 256  # tokens summed together before one is drawn
-_PER_UNIT, _BINS = 32.0, 4096.0  # histogram of top-p: bins a unit of scaled logit, and in all
 _SEEDS = 2**64
 
 
@@ -77,11 +76,36 @@ class Sampler:
         if how.temperature == 0 or how.top_k == 1:
             return int(values.argmax())
         scaled = (values - values.max()) / np.float32(how.temperature)
-        ids = _kept(scaled, how)
-        draw = self._random.random()
-        if ids is None:
-            return _draw(np.exp(scaled), draw)
-        return int(ids[_draw(np.exp(scaled[ids]), draw)])
+        if not how.top_k:
+            return self._pick_of_all(scaled)
+        ids = top_ids(scaled, how.top_k)
+        if how.top_p < 1:
+            ids = _nucleus(scaled, ids, how.top_p)
+        ids = ids[scaled[ids] >= _floor(how.min_p)]
+        return int(ids[_draw(np.exp(scaled[ids]), self._random.random())])
+
+    def _pick_of_all(self, scaled: Floats) -> int:
+        """A token by scaled logits (V,), best 0.0, under top-p and min-p.
+
+        A token is of the nucleus if those before it, by logit and then by id, hold less than
+        `top_p` of the mass. One that is not is drawn no more, nor any after it: what is drawn
+        from always holds the nucleus, so a draw inside has its probability there.
+        """
+        how = self._sampling
+        mass = np.exp(scaled)
+        wanted = how.top_p * mass.sum(dtype=np.float64)
+        if how.min_p:
+            mass[scaled < _floor(how.min_p)] = 0.0
+        while True:
+            token = _draw(mass, self._random.random())
+            if how.top_p == 1:
+                return token
+            value = scaled[token]
+            before = mass @ (scaled > value) + mass[:token] @ (scaled[:token] == value)
+            if before < wanted:
+                return token
+            mass[scaled < value] = 0.0
+            mass[token:][scaled[token:] == value] = 0.0
 
     def note(self, token: int) -> None:
         """Count a token of the reply for the penalties."""
@@ -118,17 +142,9 @@ def _draw(mass: Floats, draw: float) -> int:
     return block * _BLOCK + min(place, int(part.searchsorted(part[-1])))
 
 
-def _kept(scaled: Floats, how: Sampling) -> Ids | None:
-    """The ids, ascending, to draw from by scaled logits (V,), best 0.0; None is all of them."""
-    ids = None
-    if how.top_k and how.top_k < len(scaled):
-        ids = top_ids(scaled, how.top_k)
-    if how.top_p < 1:
-        ids = _nucleus(scaled, ids, how.top_p)
-    if how.min_p:
-        floor = np.float32(np.log(how.min_p))
-        ids = np.flatnonzero(scaled >= floor) if ids is None else ids[scaled[ids] >= floor]
-    return ids
+def _floor(min_p: float) -> float:
+    """The scaled logit under which min-p forbids."""
+    return math.log(min_p) if min_p else -math.inf
 
 
 def top_ids(scaled: Floats, count: int) -> Ids:
@@ -151,30 +167,11 @@ def top_ids(scaled: Floats, count: int) -> Ids:
     return best
 
 
-def _nucleus(scaled: Floats, within: Ids | None, top_p: float) -> Ids:
-    """The fewest ids, of `within`, that hold `top_p` of the mass; one at least."""
-    if within is None:
-        wanted = top_p * np.exp(scaled).sum(dtype=np.float64)
-        cut = _CUT
-        ids = np.flatnonzero(scaled >= cut)
-        while np.exp(scaled[ids]).sum(dtype=np.float64) < wanted and cut > _LOWEST:
-            cut *= 2
-            ids = np.flatnonzero(scaled >= cut)
-    else:
-        ids = within
-        wanted = top_p * np.exp(scaled[ids]).sum(dtype=np.float64)
-    values = scaled[ids]
-    mass = np.exp(values)
-    bins = np.minimum(values * -_PER_UNIT, _BINS).astype(np.intp)
-    sums = np.bincount(bins, weights=mass).cumsum()
-    edge = int(sums.searchsorted(wanted))
-    keep = bins < edge
-    left = wanted - (sums[edge - 1] if edge else 0.0)
-    ties = np.flatnonzero(bins == edge)  # only these need an order
-    ties = ties[np.argsort(-values[ties], kind="stable")]
-    keep[ties[: int((mass[ties].cumsum(dtype=np.float64) < left).sum()) + 1]] = True
-    nucleus: Ids = ids[keep]
-    return nucleus
+def _nucleus(scaled: Floats, ids: Ids, top_p: float) -> Ids:
+    """The fewest of `ids`, ascending, that hold `top_p` of their mass; one at least."""
+    order = ids[np.argsort(-scaled[ids], kind="stable")]
+    mass = np.exp(scaled[order]).cumsum(dtype=np.float64)
+    return np.sort(order[: int((mass < top_p * mass[-1]).sum()) + 1])
 
 
 def log_normaliser(logits: Floats) -> float:
