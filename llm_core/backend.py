@@ -136,8 +136,9 @@ def _open_kernel(
     from llm_core.kernels.backend import kernel_backend
 
     named = settings.kernel not in ("auto", "off")
-    if not named and checkpoint.blocks(_MATRIX) is None:
-        return None  # stored as floats, which are never quantised unasked
+    quantised = _MATRIX in checkpoint.names and checkpoint.blocks(_MATRIX) is not None
+    if not named and not quantised:
+        return None  # another architecture, or floats, which are never quantised unasked
     return kernel_backend(
         checkpoint,
         cache_dir=settings.cache_dir,

@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llm_core.backend import Rows
+from llm_core.backend import Rows, open_backend
 from llm_core.errors import ModelError, ModelFileError
 from llm_core.models.deltas import Adapter
+from llm_core.settings import Settings
 from llm_core.transformers_backend import TransformersBackend, open_transformers_backend
 from tests.llm_core.models.decoders import random_tokens
 
@@ -61,7 +62,8 @@ def close(a: Tensor, b: Tensor) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_chunks_branches_and_batches_equal_one_pass(kind: str, tmp_path: Path) -> None:
     model = saved(tmp_path, KINDS[kind])
-    backend = open_transformers_backend(tmp_path, "float32")
+    backend = open_backend(tmp_path, Settings(dtype="float32", device="cpu"))
+    assert isinstance(backend, TransformersBackend)
     assert (backend.vocabulary, backend.window, backend.invariant) == (60, 64, False)
     assert backend.column_bytes == 2 * 2 * (32 if "n_embd" in KINDS[kind] else 16) * 4 * (
         2 if kind == "parallel blocks" else 1
@@ -108,6 +110,12 @@ def test_models_without_a_cache_that_can_be_cut_are_refused(tmp_path: Path) -> N
     assert "mamba" in refusal(tmp_path / "recurrent", **recurrent)
     hybrid = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
     assert "conv layers" in refusal(tmp_path / "hybrid", **hybrid)
+
+
+def test_the_default_settings_hand_other_tensor_names_to_transformers(tmp_path: Path) -> None:
+    saved(tmp_path, KINDS["learned positions"])
+    backend = open_backend(tmp_path, Settings(device="cpu", cache_dir=tmp_path))
+    assert backend.name == "transformers bfloat16"
 
 
 def test_damage_and_adapters_are_refused_in_one_line(tmp_path: Path) -> None:
