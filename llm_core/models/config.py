@@ -15,6 +15,12 @@ RopeKind = Literal["default", "linear", "llama3", "yarn"]
 _ROPE_KINDS: tuple[RopeKind, ...] = ("default", "linear", "llama3", "yarn")
 _LARGEST = 1 << 24  # no size of a known model comes near
 _MOST = 1024  # layers, and heads
+_WINDOW = 4096  # a sliding window that is not named
+_KEY_HEADS = {
+    "mistral": 8,
+    "qwen2": 32,
+    "qwen3": 32,
+}  # where none are named; Llama: as many as heads
 
 
 class UnsupportedModelError(ModelFileError):
@@ -94,7 +100,9 @@ class DecoderConfig:
         layers = fields.size("num_hidden_layers", most=_MOST)
         heads = fields.size("num_attention_heads", most=_MOST)
         hidden = fields.size("hidden_size")
-        kv_heads = fields.size("num_key_value_heads", heads)
+        # null says that no heads are shared; without the field it is the family's number.
+        shared = heads if "num_key_value_heads" in raw else _KEY_HEADS.get(kind, heads)
+        kv_heads = fields.size("num_key_value_heads", shared)
         if heads % kv_heads:
             fields.wrong(f"{heads} attention heads do not share {kv_heads} key-value heads evenly")
         head_dim = fields.size("head_dim", 128 if kind == "qwen3" else hidden // heads)
@@ -132,10 +140,14 @@ class _Fields:
         self.source = source
         self._inside = inside
 
-    def size(self, name: str, default: int | None = None, most: int = _LARGEST) -> int:
+    def size(
+        self, name: str, default: int | None = None, most: int = _LARGEST, least: int = 1
+    ) -> int:
         value = self._get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-            self.wrong(f"{self._inside}{name} is {value!r}, not a whole number from 1 to {most}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            self.wrong(
+                f"{self._inside}{name} is {value!r}, not a whole number from {least} to {most}"
+            )
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -215,17 +227,22 @@ def _read_windows(fields: _Fields, layers: int) -> tuple[int | None, ...]:
     raw, kind = fields.raw, fields.raw["model_type"]
     if kind == "llama":
         return (None,) * layers
-    if kind == "mistral":
-        # A Mistral config without the field means the 4,096 of the first Mistral.
-        window = fields.size("sliding_window") if raw.get("sliding_window", 4096) else None
-        return (window,) * layers
-    if not fields.flag("use_sliding_window") or raw.get("sliding_window") is None:
+    # null says that there is none; without the field it is that of the first models.
+    off = raw.get("sliding_window", _WINDOW) is None
+    if off or (kind != "mistral" and not fields.flag("use_sliding_window")):
         return (None,) * layers
-    window = fields.size("sliding_window")
+    window = fields.size("sliding_window", _WINDOW)
+    if kind == "mistral":
+        return (window,) * layers
     kinds = raw.get("layer_types")
     if kinds is None:
-        first = fields.size("max_window_layers", 28)
+        first = fields.size("max_window_layers", 28, least=0)
         kinds = ["sliding_attention" if n >= first else "full_attention" for n in range(layers)]
-    if len(kinds) != layers or set(kinds) - {"full_attention", "sliding_attention"}:
+    known = ("full_attention", "sliding_attention")
+    if (
+        not isinstance(kinds, list)
+        or len(kinds) != layers
+        or any(kind not in known for kind in kinds)
+    ):
         fields.wrong(f"layer_types {kinds!r} do not fit {layers} layers")
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)

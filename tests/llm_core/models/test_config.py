@@ -42,6 +42,26 @@ def test_families_differ_in_biases_norms_and_windows() -> None:
     assert read(model_type="mistral", sliding_window=None).windows == (None,) * 4
     some = read(model_type="qwen2", use_sliding_window=True, sliding_window=9, max_window_layers=3)
     assert some.windows == (None, None, None, 9)
+    every = read(model_type="qwen3", use_sliding_window=True, sliding_window=9, max_window_layers=0)
+    assert every.windows == (9,) * 4
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("fields", [{}, {"sliding_window": None}])
+def test_absent_and_empty_fields_mean_what_transformers_makes_of_them(
+    kind: str, fields: dict[str, Any]
+) -> None:
+    from transformers import AutoConfig
+
+    small = {key: value for key, value in SMALL.items() if key != "num_key_value_heads"}
+    raw = {**small, "model_type": kind, "num_attention_heads": 32, "hidden_size": 64, **fields}
+    raw |= {"use_sliding_window": True, "max_window_layers": 1} if kind.startswith("qwen") else {}
+    theirs = AutoConfig.for_model(**raw)
+    ours = DecoderConfig.read(raw, SOURCE)
+    assert ours.num_key_value_heads == theirs.num_key_value_heads
+    window = getattr(theirs, "sliding_window", None)
+    kinds = getattr(theirs, "layer_types", None) or ["sliding_attention"] * 4
+    assert ours.windows == tuple(window if each[0] == "s" else None for each in kinds)
 
 
 def test_base_and_scaling_are_found_in_old_and_new_configs() -> None:
@@ -81,6 +101,9 @@ def test_what_the_decoder_lacks_is_unsupported_by_name(changes: dict[str, Any], 
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'"),
         ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is None"),
         ({"rope_scaling": [1]}, "rope_scaling is \\[1\\]"),
+        ({"model_type": "mistral", "sliding_window": 0}, "sliding_window is 0"),
+        ({"model_type": "qwen2", "use_sliding_window": True, "layer_types": 3}, "layer_types 3"),
+        ({"model_type": "qwen2", "use_sliding_window": True, "layer_types": [[]] * 4}, "layer_ty"),
     ],
 )
 def test_values_that_make_no_model_are_named(changes: dict[str, Any], named: str) -> None:
