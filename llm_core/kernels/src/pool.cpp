@@ -1,6 +1,6 @@
 #include "pool.h"
 
-#include <unistd.h>
+#include <chrono>
 
 namespace lm {
 
@@ -8,6 +8,12 @@ namespace {
 
 constexpr int kSpins = 4000;      // of about 20 ns before a waiting thread yields
 constexpr int kIdleSpins = 6000;  // before a thread without a run sleeps
+constexpr int kMostAlone = 64;    // runs with one thread after repeated stalls
+
+int64_t nanoseconds() {
+    auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
 
 inline void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -39,13 +45,14 @@ Piece piece_of(uint32_t turn, uint32_t units, uint32_t threads) {
     return {begin, end};
 }
 
-void wait_for(const std::atomic<uint32_t>& count, uint32_t value) {
-    for (int spin = 0; count.load(std::memory_order_acquire) != value; ++spin) {
-        if (spin < kSpins)
-            relax();
-        else
-            std::this_thread::yield();
+int64_t wait_for(const std::atomic<uint32_t>& count, uint32_t value) {
+    for (int spin = 0; spin < kSpins; ++spin) {
+        if (count.load(std::memory_order_acquire) == value) return 0;
+        relax();
     }
+    const int64_t since = nanoseconds();
+    while (count.load(std::memory_order_acquire) != value) std::this_thread::yield();
+    return nanoseconds() - since;
 }
 
 // A slot more than threads that may linger in old runs, and one for the next run.
@@ -83,6 +90,7 @@ void Pool::run(int slot, int threads, int phases, Body body, void* plan) {
             run.phases[i].done.store(0, std::memory_order_relaxed);
         }
     }
+    if (threads > 1 && alone_ > 0) --alone_, threads = 1;
     run.threads = threads;
     run.body = body;
     run.plan = plan;
@@ -100,8 +108,19 @@ void Pool::run(int slot, int threads, int phases, Body body, void* plan) {
         }
         if (asleep) wake_.notify_all();
     }
+    const int64_t since = nanoseconds();
     Walk walk(run.phases.get(), threads, 0);
     body(plan, walk);
+    if (threads > 1) judge(walk.stalled(), nanoseconds() - since);
+}
+
+void Pool::judge(int64_t stalled, int64_t total) {
+    if (stalled * 2 < total) {
+        penalty_ /= 2;
+        return;
+    }
+    penalty_ = penalty_ < 4 ? 4 : penalty_ * 2 < kMostAlone ? penalty_ * 2 : kMostAlone;
+    alone_ = penalty_;
 }
 
 void Pool::work(int index) {

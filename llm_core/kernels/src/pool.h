@@ -29,7 +29,8 @@ struct Piece {
 };
 Piece piece_of(uint32_t turn, uint32_t units, uint32_t threads);
 
-void wait_for(const std::atomic<uint32_t>& count, uint32_t value);
+// Spins a while, then yields. Nanoseconds spent after the first yield.
+int64_t wait_for(const std::atomic<uint32_t>& count, uint32_t value);
 
 // One thread's way through a run.
 class Walk {
@@ -38,7 +39,7 @@ public:
         : phases_(phases), threads_(threads), index_(index) {}
 
     int index() const { return index_; }
-    int phases() const { return at_; }
+    int64_t stalled() const { return stalled_; }  // nanoseconds lost to threads that were put aside
 
     // Calls work(begin, end) for the pieces this thread gets; returns when all units are done.
     template <class Work>
@@ -58,12 +59,13 @@ public:
             mine += piece.end - piece.begin;
         }
         uint32_t before = mine ? phase.done.fetch_add(mine, std::memory_order_acq_rel) : 0;
-        if (mine == 0 || before + mine != units) wait_for(phase.done, units);
+        if (mine == 0 || before + mine != units) stalled_ += wait_for(phase.done, units);
     }
 
 private:
     Phase* phases_;
     int threads_, index_, at_ = 0;
+    int64_t stalled_ = 0;
 };
 
 using Body = void (*)(void* plan, Walk& walk);
@@ -79,7 +81,9 @@ public:
     int slots() const { return static_cast<int>(runs_.size()); }
     // A slot whose earlier run no thread looks at any more: its plan may be written.
     int free_slot();
-    // Runs body(plan, walk) on up to `threads` threads, the caller among them.
+    // Runs body(plan, walk) on up to `threads` threads, the caller among them. After a run that
+    // lost most of its time to a thread that the system had put aside the next few runs have one
+    // thread: on a busy machine waiting costs more than a second thread brings.
     void run(int slot, int threads, int phases, Body body, void* plan);
 
 private:
@@ -92,8 +96,10 @@ private:
     };
 
     void work(int index);
+    void judge(int64_t stalled, int64_t total);
 
     int threads_;
+    int alone_ = 0, penalty_ = 0;  // runs left with one thread, and how many the last time
     std::vector<std::unique_ptr<Run>> runs_;
     std::vector<std::thread> workers_;
     std::mutex mutex_;
