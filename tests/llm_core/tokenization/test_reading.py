@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llm_core.catalogue import CHAT, EMBEDDINGS
+from llm_core.catalogue import CHAT
 from llm_core.errors import ModelFileError
 from llm_core.loading import resolve
 from llm_core.tokenization.load import load_tokenizer
@@ -136,9 +136,9 @@ def test_a_stream_waits_for_the_last_byte_of_a_character():
 def test_a_gguf_file_holds_the_tokenizer_of_its_model():
     folder = resolve(CHAT)
     text = "Who hid 12 blue carbuncles?<|im_end|>\n \u0e01\u0e32"
+    wanted = load_tokenizer(folder, fast=True).encode(text)
     for fast in (True, False):
-        found = load_tokenizer(folder / "model.gguf", fast=fast)
-        assert found.encode(text) == load_tokenizer(folder, fast=True).encode(text)
+        assert load_tokenizer(folder / "model.gguf", fast=fast).encode(text) == wanted
 
 
 @pytest.mark.model
@@ -155,10 +155,9 @@ def test_the_usual_path_never_loads_the_reference():
     assert "reference" not in done.stdout and "pretokenizers" not in done.stdout
 
 
-@pytest.mark.model
 def test_what_is_read_can_be_written_and_read_again():
-    for name in (CHAT, EMBEDDINGS):
-        tokenizer = load_tokenizer(resolve(name))
+    for document in documents():
+        tokenizer = Tokenizer(document)
         again = Tokenizer(json.loads(tokenizer.source))
         assert again.encode("a carbuncle", "b") == tokenizer.encode("a carbuncle", "b")
 
