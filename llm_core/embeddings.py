@@ -8,6 +8,8 @@ where the model says so, brought to length one. Torch and the weights are loaded
 """
 
 import json
+import os
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,8 +22,11 @@ from numpy.typing import NDArray
 
 from llm_core import loading
 from llm_core.catalogue import EMBEDDINGS
-from llm_core.errors import ModelFileError
+from llm_core.errors import ModelError, ModelFileError
+from llm_core.fairlock import FairLock
+from llm_core.jsonfile import read_json
 from llm_core.settings import load_settings
+from llm_core.tokenization.text import whole_characters
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from llm_core.models.encoder import Attend, Encoder
 
 MAX_TOKENS = 256  # a text, with its two special tokens, where the model names no other limit
+_SURROGATE = re.compile("[\ud800-\udfff]")
 Pooling = Literal["mean", "cls"]
 Floats = NDArray[np.float32]
 
@@ -42,7 +48,9 @@ class LocalEmbeddings(Embeddings):
     of like length are computed together, at most `batch_tokens` tokens at a time; with
     `deterministic` every text is computed alone, so that its vector never depends on its
     neighbours, to the last bit. `dtype` "auto" is bfloat16 where the processor multiplies such
-    numbers, float32 elsewhere. `threads` sets how many threads torch uses in this process.
+    numbers, float32 elsewhere. `threads` is how many threads torch takes for a caller; None
+    leaves that to torch. Callers take turns at batches, so a query never waits for a whole
+    collection. A server that forks makes its embeddings in each worker.
     """
 
     def __init__(
@@ -65,7 +73,9 @@ class LocalEmbeddings(Embeddings):
         self.batch_tokens = batch_tokens
         self.dtype = dtype
         self.deterministic = deterministic
-        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._turns = FairLock()
+        self._process = os.getpid()
         self._folder: Path | None = None
         self._loaded: tuple[Encoder, Tokenizer] | None = None
         self._pooling: Pooling = "mean"
@@ -73,8 +83,10 @@ class LocalEmbeddings(Embeddings):
     @property
     def dimension(self) -> int:
         """The length of a vector; reads the configuration only."""
-        raw = json.loads((self._find() / "config.json").read_text(encoding="utf-8"))
-        return int(raw["hidden_size"])
+        from llm_core.models.encoder import EncoderConfig
+
+        folder = self._find()
+        return EncoderConfig.read(read_json(folder / "config.json"), folder).hidden_size
 
     @property
     def model_hash(self) -> str:
@@ -90,16 +102,20 @@ class LocalEmbeddings(Embeddings):
         return self.embed_documents([text])[0]
 
     def embed_array(self, texts: Sequence[str]) -> Floats:
-        """Embed texts as one array (N, D) of rows of length one."""
-        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        """Embed texts as one array (N, D) of rows of length one.
+
+        Half a surrogate pair counts as U+FFFD. Raises ModelFileError for a folder that holds
+        no encoder, ModelError in a process forked after the first use.
+        """
         if not texts:
-            return vectors
-        with self._lock:
-            encoder, tokenizer = self._load()
-            encodings = tokenizer.encode_batch(list(texts))
-            for rows in self._batches(encodings):
-                ids = [encodings[row].ids for row in rows]
-                vectors[rows] = _pool(_forward(encoder, ids), ids, self._pooling)
+            return np.empty((0, self.dimension), dtype=np.float32)
+        encoder, tokenizer = self._load()
+        vectors = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
+        encodings = tokenizer.encode_batch([whole_characters(text) for text in texts])
+        for rows in self._batches(encodings):
+            ids = [encodings[row].ids for row in rows]
+            with self._turns:
+                vectors[rows] = _pool(self._forward(encoder, ids), ids, self._pooling)
         return vectors
 
     def tokens_and_vectors(self, text: str) -> tuple[NDArray[np.int64], Floats]:
@@ -112,15 +128,15 @@ class LocalEmbeddings(Embeddings):
 
         offsets: list[NDArray[np.int64]] = []
         vectors: list[Floats] = []
-        with self._lock:
-            encoder, tokenizer = self._load()
-            encoding = tokenizer.encode(text)
-            for window in (encoding, *encoding.overflowing):
-                own = np.array(window.special_tokens_mask) == 0
-                states = _forward(encoder, [window.ids])
+        encoder, tokenizer = self._load()
+        encoding = tokenizer.encode(_SURROGATE.sub("\ufffd", text))  # the offsets stay
+        for window in (encoding, *encoding.overflowing):
+            own = np.array(window.special_tokens_mask) == 0
+            with self._turns:
+                states = self._forward(encoder, [window.ids])
                 unit = normalize(states.float(), dim=-1).numpy()
-                offsets.append(np.array(window.offsets, dtype=np.int64)[own])
-                vectors.append(unit[own])
+            offsets.append(np.array(window.offsets, dtype=np.int64)[own])
+            vectors.append(unit[own])
         return np.concatenate(offsets), np.concatenate(vectors)
 
     def _batches(self, encodings: "list[Encoding]") -> Iterator[list[int]]:
@@ -143,25 +159,39 @@ class LocalEmbeddings(Embeddings):
         return self._folder
 
     def _load(self) -> "tuple[Encoder, Tokenizer]":
-        """Return encoder and tokenizer, loading them once; the caller holds the lock."""
-        if self._loaded is None:
-            import torch
-            from tokenizers import Tokenizer
+        """Return encoder and tokenizer, loading them once."""
+        if self._loaded is not None and self._process != os.getpid():
+            raise ModelError(
+                "these embeddings were used before this process was forked, and torch's threads "
+                "do not survive that: make LocalEmbeddings in the worker, or spawn workers"
+            )
+        with self._loading:
+            if self._loaded is None:
+                self._process = os.getpid()
+                self._loaded = self._open(self._find())
+            return self._loaded
 
-            from llm_core.models.encoder_weights import load_encoder
+    def _open(self, folder: Path) -> "tuple[Encoder, Tokenizer]":
+        from llm_core.models.encoder_weights import load_encoder
 
-            folder = self._find()
-            self._pooling = _read_pooling(folder)
-            dtype = _number_format(self.dtype)
-            encoder = load_encoder(folder, dtype)
-            encoder.attention = self._attention(dtype) or encoder.attention
-            tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            tokenizer.no_padding()
-            tokenizer.enable_truncation(min(_read_limit(folder), encoder.config.window))
-            if self.threads is not None:
-                torch.set_num_threads(self.threads)
-            self._loaded = encoder, tokenizer
-        return self._loaded
+        self._pooling = _read_pooling(folder)
+        dtype = _number_format(self.dtype)
+        encoder = load_encoder(folder, dtype)
+        encoder.attention = self._attention(dtype) or encoder.attention
+        tokenizer = _read_tokenizer(folder, encoder.config.vocab_size)
+        tokenizer.enable_truncation(min(_read_limit(folder), encoder.config.window))
+        return encoder, tokenizer
+
+    def _forward(self, encoder: "Encoder", texts: list[list[int]]) -> "Tensor":
+        """Encode texts of token ids to states (N, C), one text behind the other."""
+        import torch
+
+        if self.threads is not None and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)  # torch keeps this number for each Python thread
+        ids = torch.tensor([token for text in texts for token in text])
+        with torch.inference_mode():
+            states: Tensor = encoder(ids, [len(text) for text in texts])
+        return states
 
     def _attention(self, dtype: "torch.dtype") -> "Attend | None":
         """The compiled attention where it can run, None where torch's own is to be used."""
@@ -184,6 +214,29 @@ def _number_format(name: str) -> "torch.dtype":
     return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 
+def _read_tokenizer(folder: Path, vocabulary: int) -> "Tokenizer":
+    """The tokenizer of a folder; raises `ModelFileError` where it is not that of the weights."""
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception for a damaged document
+        raise ModelFileError(f"{path} cannot be read as a tokenizer: {error}") from error
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    if largest >= vocabulary:
+        raise ModelFileError(
+            f"{path} has a token {largest}, but the weights know {vocabulary} tokens only; "
+            "copy the whole model folder again"
+        )
+    if not tokenizer.encode("").ids:
+        raise ModelFileError(
+            f"{path} puts no special token around a text, which a sentence encoder needs"
+        )
+    tokenizer.no_padding()
+    return tokenizer
+
+
 def _read_pooling(folder: Path) -> Pooling:
     """How the folder says a text's vector is made; raises `ModelFileError` for other ways."""
     modules = _read_object(folder / "modules.json")
@@ -195,7 +248,7 @@ def _read_pooling(folder: Path) -> Pooling:
             )
     pooling = _read_object(folder / "1_Pooling" / "config.json") or {"pooling_mode": "mean"}
     asked = pooling.get("pooling_mode") if isinstance(pooling, dict) else None
-    modes = [asked] if isinstance(asked, str) else list(asked or ())
+    modes = [str(mode) for mode in (asked if isinstance(asked, list) else [asked]) if mode]
     if isinstance(pooling, dict) and not modes:
         modes = [
             key.removeprefix("pooling_mode_") for key, value in pooling.items() if value is True
@@ -209,7 +262,7 @@ def _read_pooling(folder: Path) -> Pooling:
     chosen = [mode for mode in modes if mode != "include_prompt"]
     if len(chosen) != 1 or chosen[0] not in known:
         raise ModelFileError(
-            f"{folder} pools by {' and '.join(map(str, chosen)) or 'nothing'}; "
+            f"{folder} pools by {' and '.join(chosen) or 'nothing'}; "
             "known are the mean and the first token"
         )
     return known[chosen[0]]
@@ -228,18 +281,8 @@ def _read_object(path: Path) -> Any:
         return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is not valid JSON ({error}); copy it again") from error
-
-
-def _forward(encoder: "Encoder", texts: list[list[int]]) -> "Tensor":
-    """Encode texts of token ids to states (N, C), one text behind the other."""
-    import torch
-
-    ids = torch.tensor([token for text in texts for token in text])
-    with torch.inference_mode():
-        states: Tensor = encoder(ids, [len(text) for text in texts])
-    return states
 
 
 def _pool(states: "Tensor", texts: list[list[int]], pooling: Pooling) -> Floats:

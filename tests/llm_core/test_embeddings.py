@@ -1,10 +1,12 @@
 """LocalEmbeddings: the recipe, independence from the batch, and the LangChain contract."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,12 @@ import torch
 from langchain_tests.integration_tests import EmbeddingsIntegrationTests
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers.models.bert.modeling_bert import BertModel
 
 from llm_core.embeddings import LocalEmbeddings
 from llm_core.errors import ModelFileError, ModelNotFoundError
+from llm_core.models.encoder import Encoder
 from tests.tiny_models import edit_json, random_text, write_bert
 
 TEXTS = [random_text(n, seed=n) for n in (3, 40, 1, 17, 17, 2, 90, 5)]
@@ -114,6 +118,7 @@ def test_a_model_that_pools_by_its_first_token_does_so(
         ({"pooling_mode_max_tokens": True}, "max_tokens"),
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "mean_tokens and cls"),
         ({"pooling_mode": "lasttoken"}, "lasttoken"),
+        ({"pooling_mode": [["mean"]]}, r"\['mean'\]"),
         ({"word_embedding_dimension": 32}, "nothing"),
     ],
 )
@@ -165,6 +170,72 @@ def test_threads_share_one_model(bert: Path) -> None:
     assert results == [model.embed_query(text) for text in TEXTS * 4]
 
 
+def test_the_thread_count_holds_for_every_caller(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert), threads=1)
+
+    def threads_seen(_: int) -> int:
+        torch.set_num_threads(2)  # what an earlier task of this thread left
+        model.embed_query("the cat")
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        assert [*one.map(threads_seen, [0]), *other.map(threads_seen, [0])] == [1, 1]
+
+
+def test_a_query_gets_its_turn_between_the_batches_of_a_collection(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LocalEmbeddings(str(bert), deterministic=True)
+    model.embed_query("the")  # loaded
+    forward, order = LocalEmbeddings._forward, list[int]()
+    with ThreadPoolExecutor(1) as pool:
+        asked: list[Future[list[float]]] = []
+
+        def watched(self: LocalEmbeddings, encoder: Encoder, texts: list[list[int]]) -> Tensor:
+            order.append(len(texts[0]))
+            if not asked:  # a query arrives in the middle of the first batch
+                asked.append(pool.submit(model.embed_query, ""))
+                while not model._turns.waiting():
+                    time.sleep(0.001)
+            return forward(self, encoder, texts)
+
+        monkeypatch.setattr(LocalEmbeddings, "_forward", watched)
+        model.embed_documents(["the cat"] * 5)
+        assert asked[0].result()
+    assert len(order) == 6 and order[1] == 2 and len(set(order)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_gets_an_error_instead_of_waiting_for_ever(bert: Path) -> None:
+    code = f"""
+import os
+from llm_core import LocalEmbeddings
+from llm_core.errors import ModelError
+model = LocalEmbeddings({str(bert)!r})
+model.embed_query("the")
+child = os.fork()
+if not child:
+    try:
+        model.embed_query("the")
+    except ModelError as error:
+        os._exit(9 if "in the worker" in str(error) else 1)
+    os._exit(2)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.strip() == "9"
+
+
+def test_broken_unicode_has_vectors(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert), deterministic=True)
+    broken, mended = model.embed_documents(["the \ud800 cat", "the \ufffd cat"])
+    assert broken == mended
+    offsets, _ = model.tokens_and_vectors("\ud83d\ude00 the")
+    assert offsets[-1].tolist() == [3, 6]
+
+
 def test_token_vectors_point_at_their_characters(bert: Path) -> None:
     text = "The cat the"
     offsets, vectors = LocalEmbeddings(str(bert)).tokens_and_vectors(text)
@@ -192,6 +263,33 @@ def test_a_model_of_another_kind_is_named(own_bert: Path) -> None:
         ModelFileError, match="'llama' model; embeddings need one of the kinds bert, roberta"
     ):
         LocalEmbeddings(str(own_bert)).embed_query("x")
+
+
+@pytest.mark.parametrize("content", ["{", '{"model": 1}', ""])
+def test_a_damaged_tokenizer_is_named(own_bert: Path, content: str) -> None:
+    (own_bert / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelFileError, match=r"tokenizer\.json cannot be read as a tokenizer"):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
+
+
+def test_the_tokenizer_of_another_model_is_refused(own_bert: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(own_bert / "tokenizer.json"))
+    tokenizer.add_tokens([f"more {number}" for number in range(500)])
+    tokenizer.save(str(own_bert / "tokenizer.json"))
+    with pytest.raises(ModelFileError, match="but the weights know"):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
+
+
+def test_a_tokenizer_without_special_tokens_is_refused(own_bert: Path) -> None:
+    edit_json(own_bert / "tokenizer.json", post_processor=None)
+    with pytest.raises(ModelFileError, match="no special token"):
+        LocalEmbeddings(str(own_bert)).embed_query("x")
+
+
+def test_a_config_without_sizes_is_named_before_anything_is_loaded(own_bert: Path) -> None:
+    (own_bert / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelFileError, match="vocab_size is None"):
+        _ = LocalEmbeddings(str(own_bert)).dimension
 
 
 def test_a_cut_weight_file_is_named(own_bert: Path) -> None:
