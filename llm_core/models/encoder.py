@@ -39,6 +39,7 @@ _SIZES = (
     "type_vocab_size",
 )
 _LARGEST = 1 << 24  # no size of a known model comes near
+_MOST_LAYERS = 1024
 
 # Queries, keys and values (N, 3 C) of texts with these lengths, and the heads, to (N, C).
 Attend = Callable[[Tensor, Sequence[int], int], Tensor]
@@ -76,7 +77,7 @@ class EncoderConfig:
                 f"{source} is a {kind!r} model; embeddings need one of the kinds {', '.join(KINDS)}"
             )
         activation = raw.get("hidden_act", "gelu")
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ModelFileError(
                 f"{source} has hidden_act {activation!r}; known are {', '.join(ACTIVATIONS)}"
             )
@@ -91,8 +92,11 @@ class EncoderConfig:
                 f"{source}: hidden_size {sizes['hidden_size']} is not a multiple of "
                 f"num_attention_heads {sizes['num_attention_heads']}; copy the folder again"
             )
-        padding = raw.get("pad_token_id", 1)
-        first = 0 if kind == "bert" else (padding if isinstance(padding, int) else 1) + 1
+        padding = raw.get("pad_token_id")
+        padding = 1 if padding is None else padding
+        if not isinstance(padding, int) or not 0 <= padding < sizes["vocab_size"]:
+            raise ModelFileError(f"{source}: pad_token_id is {padding!r}; copy the folder again")
+        first = 0 if kind == "bert" else padding + 1
         eps = raw.get("layer_norm_eps", 1e-12)
         if not isinstance(eps, int | float) or not 0 < eps < 1:
             raise ModelFileError(f"{source}: layer_norm_eps is {eps!r}; copy the folder again")
@@ -106,9 +110,11 @@ class EncoderConfig:
 
 def _size(raw: dict[str, Any], name: str, source: Path) -> int:
     value = raw.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LARGEST:
+    most = _MOST_LAYERS if name == "num_hidden_layers" else _LARGEST
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
         raise ModelFileError(
-            f"{source}: {name} is {value!r}, not a whole number from 1; copy the folder again"
+            f"{source}: {name} is {value!r}, not a whole number from 1 to {most}; "
+            "copy the folder again"
         )
     return value
 

@@ -32,7 +32,8 @@ def load_encoder(
     checkpoint = open_checkpoint(folder)
     config = EncoderConfig.read(checkpoint.config, folder)
     names = _Names(checkpoint, folder)
-    encoder = Encoder(config, attention)
+    with torch.device("meta"):  # shapes alone: nothing is allocated on the word of a config
+        encoder = Encoder(config, attention)
     try:
         weights = {ours: tensor.to(dtype) for ours, tensor in _weights(names, config).items()}
         encoder.load_state_dict(weights, assign=True)
