@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from llm_core.backend import KVCache, Rows
 from llm_core.errors import ModelError, ModelFileError
+from llm_core.models.encoder import KINDS as ENCODERS
 from llm_core.torch_backend import DTYPES, pick_device
 
 if TYPE_CHECKING:
@@ -243,6 +244,11 @@ def _check_config(folder: Path) -> None:
     except (OSError, ValueError) as err:
         reason = str(err).strip().split("\n", 1)[0]
         raise ModelFileError(f"{folder / 'config.json'} cannot be used: {reason}") from err
+    if config.model_type in ENCODERS and not config.is_decoder:
+        raise ModelFileError(
+            f"{folder} is a {config.model_type!r} model, which reads text and writes none; "
+            "use it for embeddings, and a chat model here"
+        )
     other = set(getattr(config, "layer_types", None) or []) - _ATTENTION
     if other:
         raise ModelFileError(

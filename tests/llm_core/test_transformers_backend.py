@@ -101,13 +101,14 @@ def refusal(folder: Path, **changes: Any) -> str:
 
 
 def test_models_without_a_cache_that_can_be_cut_are_refused(tmp_path: Path) -> None:
-    for name in ("dynamic", "recurrent", "hybrid"):
+    for name in ("dynamic", "recurrent", "encoder", "hybrid"):
         (tmp_path / name).mkdir()
     scaling = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     dynamic = refusal(tmp_path / "dynamic", model_type="llama", rope_parameters=scaling)
     assert "dynamic scaling" in dynamic
     recurrent = {"model_type": "mamba", "state_size": 4, "expand": 1, "time_step_rank": 2}
     assert "mamba" in refusal(tmp_path / "recurrent", **recurrent)
+    assert "writes none" in refusal(tmp_path / "encoder", model_type="bert")
     hybrid = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}
     assert "conv layers" in refusal(tmp_path / "hybrid", **hybrid)
 
