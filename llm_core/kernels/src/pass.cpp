@@ -130,25 +130,26 @@ void Pass::gather_reads() {
     x_ = kept;
 }
 
-// Gate and up of 32 columns, multiplied and quantised as input group `group` of down.
-void Pass::gate_group(const lm_layer& layer, int group, const uint8_t* tiles, const LowRank& low,
-                      uint16_t* narrow) {
-    const int groups = shape_.intermediate / kGroup, first = 2 * group;
+// Gate and up of groups [begin, end) of 32 columns, multiplied and quantised as input of down.
+void Pass::gate_groups(const lm_layer& layer, int begin, int end, const uint8_t* tiles,
+                       const LowRank& low, uint16_t* narrow) {
+    const int groups = shape_.intermediate / kGroup, width = (end - begin) * kGroup;
     float *gate = local_.gate.as<float>(), *up = local_.up.as<float>();
     uint8_t* out = scratch_.wide.as<uint8_t>();
     for (int i = 0; i < this->tiles(); ++i) {
         const int n = in_tile(i);
-        multiply_tile(layer.gate, 4, first, first + 2, tiles, i, low, layer.gate_bias, false, gate,
-                      kGroup);
-        multiply_tile(layer.up, 5, first, first + 2, tiles, i, low, layer.up_bias, false, up,
-                      kGroup);
-        target_.gated(gate, up, n * kGroup, gate);
-        uint8_t* record = out + (static_cast<size_t>(i) * tile_ * groups + group * n) * kRecord;
+        multiply_tile(layer.gate, 4, 2 * begin, 2 * end, tiles, i, low, layer.gate_bias, false,
+                      gate, width);
+        multiply_tile(layer.up, 5, 2 * begin, 2 * end, tiles, i, low, layer.up_bias, false, up,
+                      width);
+        target_.gated(gate, up, n * width, gate);
+        uint8_t* records = out + (static_cast<size_t>(i) * tile_ * groups + begin * n) * kRecord;
         for (int t = 0; t < n; ++t) {
-            target_.quantise(gate + t * kGroup, 1, record, n, t);
+            for (int g = 0; g < end - begin; ++g)
+                target_.quantise(gate + t * width + g * kGroup, 1, records + g * n * kRecord, n, t);
             const size_t at = static_cast<size_t>(i * tile_ + t) * shape_.intermediate;
             if (narrow)
-                target_.narrow(gate + t * kGroup, 1.0f, kGroup, narrow + at + group * kGroup);
+                target_.narrow(gate + t * width, 1.0f, width, narrow + at + begin * kGroup);
         }
     }
 }
@@ -166,7 +167,10 @@ void Pass::feed(int index) {
         },
         shape_.intermediate / kGroup,
         [&](int begin, int end, const uint8_t* tiles, const LowRank& low) {
-            for (int g = begin; g < end; ++g) gate_group(layer, g, tiles, low, narrow);
+            // One row reads long stretches of either matrix, several keep one group at hand.
+            const int step = count_ == 1 ? kMaxTile / 2 : 1;
+            for (int g = begin; g < end; g += step)
+                gate_groups(layer, g, g + step < end ? g + step : end, tiles, low, narrow);
         });
     stage(
         index, 6, 7, shape_.intermediate, nullptr, shape_.hidden / kBlock,

@@ -55,8 +55,8 @@ private:
     void multiply_tile(const lm_matrix& w, int target, int first, int last, const uint8_t* tiles,
                        int tile, const LowRank& low, const float* bias, bool add, float* y,
                        size_t stride);
-    void gate_group(const lm_layer& layer, int group, const uint8_t* tiles, const LowRank& low,
-                    uint16_t* narrow);
+    void gate_groups(const lm_layer& layer, int begin, int end, const uint8_t* tiles,
+                     const LowRank& low, uint16_t* narrow);
 
     void turn_queries(int index, int t, float* q, uint16_t* out);
     void store_key(int index, int t, int head, const float* k, const float* v, float* row);
