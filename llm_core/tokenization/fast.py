@@ -1,6 +1,7 @@
 """The Rust `tokenizers` library behind the methods of the reference tokenizer."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ class FastTokenizer:
     def encode_ids(self, text: str, *, marks: bool = True) -> list[int]:
         """The ids of `text` alone; without `marks` a special token's name is ordinary text."""
         source = self._tokenizer if marks else self._plain
-        return list(source.encode(whole_characters(text), add_special_tokens=False).ids)
+        with _refused():
+            return list(source.encode(whole_characters(text), add_special_tokens=False).ids)
 
     def encode(
         self, text: str, pair: str | None = None, *, special: bool = True, marks: bool = True
@@ -53,7 +55,8 @@ class FastTokenizer:
         """A text, or a pair of them, with the special tokens its model expects."""
         source = self._tokenizer if marks else self._plain
         second = None if pair is None else whole_characters(pair)
-        found = source.encode(whole_characters(text), second, add_special_tokens=special)
+        with _refused():
+            found = source.encode(whole_characters(text), second, add_special_tokens=special)
         return Encoding(
             list(found.ids),
             list(found.tokens),
@@ -64,7 +67,8 @@ class FastTokenizer:
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of `ids`; ids outside the vocabulary are passed over."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special))
+        with _refused():
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=skip_special))
 
     def stream(self, *, skip_special: bool = True) -> "FastStream":
         """A decoder that is fed one token at a time."""
@@ -79,13 +83,26 @@ class FastTokenizer:
     def _read(self) -> "Tokenizer":
         from tokenizers import Tokenizer
 
-        try:
+        with _refused():
             tokenizer = Tokenizer.from_str(self.source)
-        except Exception as err:  # tokenizers raises bare Exception for a damaged document
-            raise ModelFileError(f"it cannot be read as a tokenizer: {err}") from err
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Turn what the library says of damaged documents into `ModelFileError`.
+
+    It raises bare exceptions, and panics that are not even an `Exception`: some damage shows
+    only when a text is encoded.
+    """
+    try:
+        yield
+    except BaseException as err:
+        if type(err) is not Exception and type(err).__name__ != "PanicException":
+            raise
+        raise ModelFileError(f"the tokenizer document is damaged: {err}") from err
 
 
 class FastStream:

@@ -11,6 +11,7 @@ import pytest
 from llm_core.catalogue import CHAT
 from llm_core.errors import ModelFileError
 from llm_core.loading import resolve
+from llm_core.tokenization.fast import FastTokenizer
 from llm_core.tokenization.load import load_tokenizer
 from llm_core.tokenization.reference import Tokenizer
 from llm_core.tokenization.training import train_bpe, train_wordpiece
@@ -55,6 +56,13 @@ def damage(node: Any, seed: random.Random) -> None:
                 [None, -1, 3.5, "", "x y", [], {}, True, [[["a"]]], "[", 10**30]
             )
         return
+
+
+def test_damage_that_shows_when_a_text_is_encoded_is_named_too():
+    bad = documents()[1]
+    del bad["model"]["vocab"]["[UNK]"]
+    with pytest.raises(ModelFileError, match="the tokenizer document is damaged: WordPiece error"):
+        FastTokenizer(json.dumps(bad)).encode("\u0e01")
 
 
 @pytest.mark.parametrize("which", range(3))
