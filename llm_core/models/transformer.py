@@ -20,6 +20,7 @@ from llm_core.models.attention import attend, causal_mask, merge_heads, split_he
 from llm_core.models.positions import Rotation, angle_tables, sinusoids
 
 Positions = Literal["sinusoidal", "learned", "rotary"]
+_SIZES = ("source_vocab", "target_vocab", "width", "inner", "heads", "max_length")
 _BASE = 10000.0  # of the slowest wave, in positions
 
 
@@ -46,10 +47,16 @@ class TransformerConfig:
     shared_embedding: bool = False
 
     def __post_init__(self) -> None:
+        for name in (*_SIZES, "encoder_layers", "decoder_layers"):
+            least = 1 if name in _SIZES else 0
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"width {self.width} does not make {self.heads} heads of even width")
         if self.positions not in ("sinusoidal", "learned", "rotary"):
             raise ValueError(f"positions {self.positions!r} are not sinusoidal, learned or rotary")
+        if self.activation not in ("relu", "gelu"):
+            raise ValueError(f"activation {self.activation!r} is not relu or gelu")
         if self.shared_embedding and self.source_vocab != self.target_vocab:
             raise ValueError(
                 f"vocabularies of {self.source_vocab} and {self.target_vocab} cannot be shared"
@@ -229,6 +236,11 @@ class Transformer(nn.Module):
         """The memory (B, S, C) and the mask (B, 1, 1, S) that hides its padding."""
         mask = None
         if lengths is not None:
+            if int(lengths.min()) < 1 or int(lengths.max()) > source.shape[1]:
+                raise ValueError(
+                    f"sources of {int(lengths.min())} to {int(lengths.max())} tokens do not fit "
+                    f"{source.shape[1]} columns, each at least one token"
+                )
             at = torch.arange(source.shape[1], device=source.device)
             mask = (at < lengths[:, None])[:, None, None]  # (B, 1, 1, S)
         x, rotate = self._embed(source, 0, "source")

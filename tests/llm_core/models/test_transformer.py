@@ -331,6 +331,10 @@ def test_it_learns_to_turn_a_sequence_round(positions: str) -> None:
     [
         ({"heads": 5}, "width 24 does not make 5 heads"),
         ({"heads": 8}, "width 24 does not make 8 heads of even width"),
+        ({"heads": 0}, "heads must be at least 1, not 0"),
+        ({"encoder_layers": -1}, "encoder_layers must be at least 0, not -1"),
+        ({"source_vocab": 0}, "source_vocab must be at least 1, not 0"),
+        ({"activation": "silu"}, "activation 'silu'"),
         ({"positions": "alibi"}, "positions 'alibi'"),
         ({"shared_embedding": True}, "vocabularies of 23 and 19"),
     ],
@@ -347,6 +351,9 @@ def test_sequences_beyond_the_model_are_refused() -> None:
     memory, _ = model.encode(ids(1, 5))
     with pytest.raises(ValueError, match="33 tokens are more than the 32"):
         model.new_cache(memory, 33)
+    for lengths in ([5, 0], [6, 1]):
+        with pytest.raises(ValueError, match="do not fit 5 columns, each at least one token"):
+            model.encode(ids(2, 5), torch.tensor(lengths))
     cache = model.new_cache(memory, 3)
     with pytest.raises(ValueError, match="4 tokens do not fit a cache of 3"):
         model.decode(ids(1, 4), cache, None)
