@@ -118,10 +118,11 @@ class TorchBackend:
         column = rows.columns[0]
         if rows.starts[0] > rows.prefixes[0] or not column <= cache.length < cache.capacity:
             return None
-        steps, key = cache.slab.steps, "" if adapter is None else adapter.key
-        if key not in steps:
-            steps[key] = StepGraph(self._decoder, cache.store, column, deltas)
-        logits = steps[key](rows.tokens[0], column)
+        step = cache.slab.step(
+            "" if adapter is None else adapter.key,
+            lambda: StepGraph(self._decoder, cache.store, column, deltas),
+        )
+        logits = step(rows.tokens[0], column)
         cache.length = column + 1
         return logits
 

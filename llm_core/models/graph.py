@@ -4,14 +4,18 @@ A recording belongs to the memory of one cache, so that memory is lent to one ru
 another and keeps its recordings.
 """
 
+import threading
 import weakref
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from llm_core.models.cache import TorchCache, static_span
 from llm_core.models.decoder import BlockDeltas, Decoder
+
+_RECORDINGS = 4  # of one slab
 
 
 def static_step(
@@ -60,11 +64,23 @@ class StepGraph:
 
 
 class Slab:
-    """The memory of a cache, and the steps recorded over it: one without and one per adapter."""
+    """The memory of a cache, and the steps recorded over it: one without and one per adapter.
+
+    The last used recordings stay, for each keeps an adapter's matrices on the device.
+    """
 
     def __init__(self, store: Tensor) -> None:
         self.store = store
-        self.steps: dict[str, StepGraph] = {}
+        self.steps: OrderedDict[str, StepGraph] = OrderedDict()
+
+    def step(self, key: str, record: Callable[[], StepGraph]) -> StepGraph:
+        """The recording of an adapter's key, made by `record` where there is none."""
+        if key not in self.steps:
+            self.steps[key] = record()
+        self.steps.move_to_end(key)
+        if len(self.steps) > _RECORDINGS:
+            self.steps.popitem(last=False)
+        return self.steps[key]
 
 
 class LentCache(TorchCache):
@@ -81,13 +97,15 @@ class SlabPool:
     def __init__(self, limit: int = 4) -> None:
         self._limit = limit
         self._free: list[Slab] = []
+        self._lock = threading.RLock()  # a cache may be collected inside of a call
 
     def take(self, capacity: int) -> Slab | None:
         """A waiting slab of exactly this many columns."""
-        for slab in list(self._free):
-            if slab.store.shape[3] == capacity:
-                self._free.remove(slab)
-                return slab
+        with self._lock:
+            for slab in list(self._free):
+                if slab.store.shape[3] == capacity and slab in self._free:
+                    self._free.remove(slab)
+                    return slab
         return None
 
     def lend(self, slab: Slab) -> LentCache:
@@ -97,5 +115,6 @@ class SlabPool:
         return cache
 
     def _give_back(self, slab: Slab) -> None:
-        self._free.append(slab)
-        del self._free[: -self._limit]
+        with self._lock:
+            self._free.append(slab)
+            del self._free[: -self._limit]

@@ -9,7 +9,7 @@ from llm_core.backend import Rows
 from llm_core.errors import ModelError
 from llm_core.models.cache import TorchCache
 from llm_core.models.config import DecoderConfig
-from llm_core.models.graph import Slab, SlabPool, static_step
+from llm_core.models.graph import Slab, SlabPool, StepGraph, static_step
 from llm_core.models.load import load_decoder
 from llm_core.torch_backend import open_torch_backend, pick_device
 from tests.llm_core.models.decoders import family, random_adapter, random_tokens
@@ -45,6 +45,22 @@ def test_memory_of_an_ended_run_is_lent_again() -> None:
     pool.lend(first)
     gc.collect()
     assert len(list(iter(lambda: pool.take(8), None))) == 1  # the limit
+
+
+def test_recordings_of_many_adapters_do_not_pile_up() -> None:
+    slab, made = Slab(torch.zeros(1, 2, 1, 8, 4)), list[str]()
+
+    def ask(key: str) -> None:
+        def record() -> StepGraph:
+            made.append(key)
+            return StepGraph.__new__(StepGraph)  # a real one needs a CUDA device
+
+        slab.step(key, record)
+
+    for key in "abcdae":
+        ask(key)
+    assert made == list("abcde")
+    assert list(slab.steps) == list("cdae")  # b was not used for longest
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
