@@ -102,7 +102,7 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding, blocks and head; weights come from `llm_core.weights.load_decoder`."""
+    """Embedding, blocks and head; weights come from `llm_core.models.load`."""
 
     frequencies: Tensor
 
