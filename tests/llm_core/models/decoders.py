@@ -97,8 +97,10 @@ def family(name: str, seed: int = 0) -> tuple[Held, Any]:
 def llama_of(checkpoint: Checkpoint) -> Any:
     """Transformers' Llama with the weights of a checkpoint, in float32."""
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.initialization import no_init_weights
 
-    model = LlamaForCausalLM._from_config(LlamaConfig(**checkpoint.config), dtype=torch.float32)
+    with no_init_weights():  # all of them are loaded below
+        model = LlamaForCausalLM._from_config(LlamaConfig(**checkpoint.config), dtype=torch.float32)
     state = {name: checkpoint.tensor(name).float() for name in checkpoint.names}
     missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
     assert missing in ([], ["lm_head.weight"])
