@@ -122,8 +122,10 @@ def _read_config(config: dict[str, Any], path: Path) -> tuple[int, float]:
     rank, alpha = config.get("r"), config.get("lora_alpha")
     if not isinstance(rank, int) or isinstance(rank, bool) or not 0 < rank <= 4096:
         refuse("r", "a rank from 1 to 4096")
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not abs(alpha) < 1e12:
         refuse("lora_alpha", "a number")
+    if not isinstance(config.get("use_rslora", False), bool):
+        refuse("use_rslora", "true or false")
     return rank, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

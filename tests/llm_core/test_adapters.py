@@ -121,6 +121,9 @@ def test_the_key_follows_the_content(folder: Path) -> None:
         ({"r": 0}, "r 0"),
         ({"r": 5}, "not rank 5"),
         ({"lora_alpha": "much"}, "lora_alpha 'much'"),
+        ({"lora_alpha": 10**400}, "lora_alpha 1000"),
+        ({"lora_alpha": float("nan")}, "lora_alpha nan"),
+        ({"use_rslora": "no"}, "use_rslora 'no'"),
     ],
 )
 def test_settings_that_would_change_the_result_are_refused(
