@@ -50,7 +50,8 @@ class LocalEmbeddings(Embeddings):
     neighbours, to the last bit. `dtype` "auto" is bfloat16 where the processor multiplies such
     numbers, float32 elsewhere. `threads` is how many threads torch takes for a caller; None
     leaves that to torch. Callers take turns at batches, so a query never waits for a whole
-    collection. A server that forks makes its embeddings in each worker.
+    collection. A server that forks makes its embeddings in each worker, or uses one
+    thread.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class LocalEmbeddings(Embeddings):
         """Embed texts as one array (N, D) of rows of length one.
 
         Half a surrogate pair counts as U+FFFD. Raises ModelFileError for a folder that holds
-        no encoder, ModelError in a process forked after the first use.
+        no encoder, ModelError in a process forked after the first use, but with one thread.
         """
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
@@ -160,16 +161,21 @@ class LocalEmbeddings(Embeddings):
 
     def _load(self) -> "tuple[Encoder, Tokenizer]":
         """Return encoder and tokenizer, loading them once."""
-        if self._loaded is not None and self._process != os.getpid():
+        if self._loaded is not None and self._process != os.getpid() and self._thread_count() > 1:
             raise ModelError(
                 "these embeddings were used before this process was forked, and torch's threads "
-                "do not survive that: make LocalEmbeddings in the worker, or spawn workers"
+                "do not survive that: make LocalEmbeddings in the worker, or with threads=1"
             )
         with self._loading:
             if self._loaded is None:
                 self._process = os.getpid()
                 self._loaded = self._open(self._find())
             return self._loaded
+
+    def _thread_count(self) -> int:
+        import torch
+
+        return torch.get_num_threads() if self.threads is None else self.threads
 
     def _open(self, folder: Path) -> "tuple[Encoder, Tokenizer]":
         from llm_core.models.encoder_weights import load_encoder

@@ -211,15 +211,17 @@ def test_a_forked_process_gets_an_error_instead_of_waiting_for_ever(bert: Path) 
 import os
 from llm_core import LocalEmbeddings
 from llm_core.errors import ModelError
-model = LocalEmbeddings({str(bert)!r})
-model.embed_query("the")
+many, one = (LocalEmbeddings({str(bert)!r}, threads=count) for count in (2, 1))
+expected = one.embed_query("the"), many.embed_query("the")
 child = os.fork()
 if not child:
+    if one.embed_query("the") != expected[0]:
+        os._exit(1)
     try:
-        model.embed_query("the")
+        many.embed_query("the")
     except ModelError as error:
-        os._exit(9 if "in the worker" in str(error) else 1)
-    os._exit(2)
+        os._exit(9 if "in the worker" in str(error) else 2)
+    os._exit(3)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     run = subprocess.run(
