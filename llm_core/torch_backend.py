@@ -4,6 +4,7 @@ It runs every decoder of the Llama family that the fused kernel does not, and is
 left where there is no compiler. On a CUDA device a step is one recorded graph.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -65,6 +66,7 @@ class TorchBackend:
         self._threads = torch.get_num_threads()
         self._deltas: OrderedDict[str, list[BlockDeltas]] = OrderedDict()
         self._pool = SlabPool()
+        self._process = os.getpid()
         place = "" if device.type == "cpu" else f" {device.type}"
         self.name = f"torch {str(self._dtype).removeprefix('torch.')}{place}"
         self.vocabulary = config.vocab_size
@@ -90,8 +92,13 @@ class TorchBackend:
         adapter: Adapter | None,
         threads: int | None,
     ) -> Tensor:
-        """See `Backend.forward`."""
+        """See `Backend.forward`; raises ModelError for several threads in a forked process."""
         wanted = threads or self._threads
+        if wanted > 1 and self._process != os.getpid():
+            raise ModelError(
+                "this model was loaded before the process was forked, and torch's threads do not "
+                "survive that: load it in the worker, or with one thread"
+            )
         if torch.get_num_threads() != wanted:  # torch keeps this number for each Python thread
             torch.set_num_threads(wanted)
         out = torch.empty(len(reads), self.vocabulary)  # unlike what inference mode makes,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from llm_core.backend import Rows
 from llm_core.checkpoint import Checkpoint, open_checkpoint
-from llm_core.errors import ModelFileError
+from llm_core.errors import ModelError, ModelFileError
 from llm_core.loading import resolve
 from llm_core.models.config import DecoderConfig, UnsupportedModelError
 from llm_core.models.load import load_decoder
@@ -195,6 +195,15 @@ def test_sizes_that_the_weights_do_not_have_are_refused_before_memory_is_taken()
     grown.config.update(hidden_size=1 << 24, head_dim=8)  # a matrix of a petabyte
     with pytest.raises(ModelFileError, match="do not make up"):
         open_torch_backend(grown)
+
+
+def test_a_forked_process_runs_one_thread_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = open_torch_backend(family("llama")[0], "float32")
+    before = whole(backend, [1, 2])
+    monkeypatch.setattr("os.getpid", lambda: -1)  # as a child sees it
+    torch.testing.assert_close(whole(backend, [1, 2]), before, **SAME)
+    with pytest.raises(ModelError, match="in the worker, or with one thread"):
+        backend.forward(Rows.sequence([1], 0), [backend.new_cache(1)], [], None, 2)
 
 
 def test_dynamic_scaling_is_refused() -> None:
