@@ -22,20 +22,22 @@ class FairLock:
         return len(self._line)
 
     def __enter__(self) -> None:
-        with self._guard:
-            if not self._held:
-                self._held = True
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._line.append(turn)
+        turn = threading.Lock()
+        turn.acquire()
+        came = False
         try:
+            with self._guard:
+                came = True
+                if not self._held:
+                    self._held = True
+                    return
+                self._line.append(turn)
             turn.acquire()
         except BaseException:  # Ctrl-C: nobody may hand the lock to a caller who has left
             with self._guard:
                 if turn in self._line:
                     self._line.remove(turn)
-                else:
+                elif came:
                     self._hand_over()
             raise
 

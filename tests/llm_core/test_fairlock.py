@@ -98,10 +98,15 @@ def test_an_interrupted_caller_leaves_the_line() -> None:
 
     main, holding = threading.get_ident(), threading.Event()
     thread = threading.Thread(target=hold)
-    thread.start()
-    assert holding.wait(PATIENCE)
-    with pytest.raises(KeyboardInterrupt), lock:
-        pytest.fail("the lock was free")
-    thread.join(PATIENCE)
+    # Shells start background jobs with this signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        thread.start()
+        assert holding.wait(PATIENCE)
+        with pytest.raises(KeyboardInterrupt), lock:
+            pytest.fail("the lock was free")
+        thread.join(PATIENCE)
+    finally:
+        signal.signal(signal.SIGINT, before)
     with lock:
         assert lock.waiting() == 0
