@@ -160,7 +160,7 @@ def test_stop_ids_end_the_reply_unseen(tiny):
     ("name", "text", "message"),
     [
         ("model.safetensors", "junk", "damaged"),
-        ("config.json", "{", "cannot be read"),
+        ("config.json", "{", "not valid JSON"),
         ("config.json", '{"model_type": "x"}', "cannot be used: .* model type `x`"),
         ("tokenizer.json", "{}", "tokenizer"),
     ],
