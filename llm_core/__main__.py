@@ -1,5 +1,6 @@
 """The model core on the command line: `python -m llm_core COMMAND --help`."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for command in _COMMANDS:
         app.command()(command)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(args=list(sys.argv[1:] if argv is None else argv), prog_name="python -m llm_core")
     except SystemExit as exit_:

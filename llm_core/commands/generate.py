@@ -104,7 +104,7 @@ def generate(
     if as_json:
         found = {"model": model, "backend": engine.backend.name, "prompt": writer.prompt}
         found["replies"] = [reply.as_dict() for reply in written]
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(found))
     if not quiet:
         print(_figures(engine.backend.name, len(writer.prompt), written), file=sys.stderr)
 

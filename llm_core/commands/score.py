@@ -36,7 +36,7 @@ def score(
     engine = open_model(model, threads)
     rows = scored(engine, text_of(prompt), continuations, raw)
     if as_json:
-        print(json.dumps({"prompt": prompt, "continuations": rows}, ensure_ascii=False))
+        print(json.dumps({"prompt": prompt, "continuations": rows}))
         return
     for row in sorted(rows, key=lambda row: -row["logprob"]):
         print(

@@ -11,6 +11,7 @@ import pytest
 from llm_core.__main__ import main
 from llm_core.engine import Engine
 from llm_core.sampling import Sampling
+from llm_core.settings import child_environment
 
 PROMPT = "The blue carbuncle"
 
@@ -212,3 +213,13 @@ def test_bench_measures_our_own_models(
     assert found["adapter"]["adapter"][0] > 0
     assert found["queue"]["at_once"][0] > 0
     assert math.isfinite(found["divergence"]["deerstalker"])
+
+
+def test_any_character_is_shown_where_the_terminal_knows_few(tiny_folder: Path) -> None:
+    command = [sys.executable, "-m", "llm_core", "score", "é", "ไ", "--model", str(tiny_folder)]
+    environment = {**child_environment(), "PYTHONIOENCODING": "ascii"}
+    for more in ([], ["--json"]):
+        done = subprocess.run(
+            [*command, *more], capture_output=True, env=environment, check=True, text=True
+        )
+        assert "\\u0e44" in done.stdout
