@@ -32,25 +32,11 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from llm_core.messages import to_turns
-from llm_core.options import CallOptions, read_options
+from llm_core.options import DEFAULTS, CallOptions, read_options
 from llm_core.structured import as_messages, structured_runnable
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
 PROVIDER = "deerstalker"
-_DEFAULTS = (
-    "model",
-    "adapter",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "repetition_penalty",
-    "frequency_penalty",
-    "max_tokens",
-    "seed",
-    "deterministic",
-    "repetition_guard",
-)
 
 
 class LocalChatModel(BaseChatModel):
@@ -141,7 +127,7 @@ class LocalChatModel(BaseChatModel):
 
     def configuration(self) -> dict[str, Any]:
         """The settings as JSON values; `LocalChatModel(**settings)` is the same model again."""
-        names = (*_DEFAULTS, "stop", "window", "cache_dir", "threads", "dtype")
+        names = (*DEFAULTS, "stop", "window", "cache_dir", "threads", "dtype")
         return self.model_dump(mode="json", include=set(names))
 
     def get_token_ids(self, text: str) -> list[int]:
@@ -191,7 +177,7 @@ class LocalChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*_DEFAULTS, "stop", "window", "dtype")}
+        return {name: getattr(self, name) for name in (*DEFAULTS, "stop", "window", "dtype")}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
@@ -249,7 +235,7 @@ class LocalChatModel(BaseChatModel):
             raise
 
     def _options(self, stop: Sequence[str] | None, kwargs: dict[str, Any]) -> CallOptions:
-        defaults = {name: getattr(self, name) for name in (*_DEFAULTS, "stop")}
+        defaults = {name: getattr(self, name) for name in (*DEFAULTS, "stop")}
         return read_options(defaults, stop, kwargs)
 
     def _cache_dir(self) -> Path:

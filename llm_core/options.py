@@ -10,7 +10,8 @@ from llm_core.toolcalls import ToolSpec, tool_choice_of
 
 # Accepted for other providers' sake, and true or void here: one strict call at a time.
 _VOID = {"strict", "parallel_tool_calls", "stream_usage", "ls_structured_output_format"}
-_KNOWN = {
+# Fields of the chat model that a call may override.
+DEFAULTS = (
     "model",
     "adapter",
     "temperature",
@@ -23,6 +24,9 @@ _KNOWN = {
     "seed",
     "deterministic",
     "repetition_guard",
+)
+_KNOWN = {
+    *DEFAULTS,
     "tools",
     "tool_choice",
     "response_format",
