@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,20 +23,9 @@ from graphs.evaluate.worker import run_stage
 from graphs.wiring import ResearchOptions, Wired
 from retrievers.pipeline import Library, open_library
 from tests.fakes import HashEmbeddings, ScriptedTeam
+from tests.graphs.questions import PARAGRAPHS, write_questions
 
 ROOT = Path(__file__).parents[2]
-PARAGRAPHS = {
-    "Goose": "The blue carbuncle lay in the crop of a white goose. Breckinridge sold the goose.",
-    "Hat": "The hat of Mr Baker was found in the street. Its owner had foresight once.",
-    "Snake": "The speckled band was a swamp adder. It came through the ventilator.",
-}
-QUESTIONS = [
-    ("Goose", "Where did the blue carbuncle lie?", ["in the crop of a white goose"]),
-    ("Hat", "Where was the hat of Mr Baker found?", ["in the street"]),
-    ("Snake", "What was the speckled band?", ["a swamp adder"]),
-    ("Snake", "Which zebra came through the chimney of Windsor?", []),
-    ("Goose", "How much did the emerald weigh in kilograms?", []),
-]
 
 
 class LibraryTeam(ScriptedTeam):
@@ -130,19 +117,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    file = tmp_path / "questions.jsonl"
-    rows = [
-        {
-            "id": f"q{n}",
-            "title": title,
-            "context": PARAGRAPHS[title],
-            "question": question,
-            "answers": {"text": answers, "answer_start": [0] * len(answers)},
-        }
-        for n, (title, question, answers) in enumerate(QUESTIONS)
-    ]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return file
+    return write_questions(tmp_path / "questions.jsonl")
 
 
 @pytest.fixture
@@ -343,81 +318,3 @@ def test_two_processes_on_one_evaluation_is_an_error(run: Run, tmp_path: Path) -
     with FileLock(folder / "lock"):
         code, _, err = run("--json", "--work", str(tmp_path / "w"))
     assert code == 2 and "another process" in err
-
-
-def test_ctrl_c_reaches_the_child_and_ends_both(data: Path, tmp_path: Path) -> None:
-    plan = tmp_path / "w"
-    script = (
-        "import os, signal, sys, threading, time\n"
-        "from pathlib import Path\n"
-        "import graphs.evaluate.command as command\n"
-        "command.sys.executable = sys.argv[1]\n"
-        "given = command.Given(data=Path(sys.argv[2]), work=Path(sys.argv[3]))\n"
-        "press = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
-        "threading.Timer(1.5, press).start()\n"
-        "sys.exit(command.run_qa(given))\n"
-    )
-    child = tmp_path / "child"  # waits for its Ctrl-C as a stage does
-    child.write_text(
-        f"#!{sys.executable}\nimport sys, time\n"
-        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    sys.exit(130)\n",
-        encoding="utf-8",
-    )
-    child.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(child), str(data), str(plan)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert done.returncode == 130, done.stderr
-    assert "stopped; run the same command again" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_child_that_misses_the_models_says_so_and_ends_the_command(
-    data: Path, tmp_path: Path
-) -> None:
-    environment = {**os.environ, "DEERSTALKER_CACHE_DIR": str(tmp_path / "empty")}
-    work = ["--work", str(tmp_path / "w")]
-    done = subprocess.run(
-        [sys.executable, "-m", "graphs.evaluate", "qa", "--data", str(data), *work],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("error: ") == 1 and "doctor --fetch" in done.stderr
-
-
-@pytest.mark.model
-def test_the_real_team_is_measured_in_processes_of_their_own(data: Path, tmp_path: Path) -> None:
-    switches = ["--limit", "2", "--json", "--quiet", "--work", str(tmp_path / "w")]
-    done = subprocess.run(
-        [sys.executable, "-m", "graphs.evaluate", "qa", "--data", str(data), *switches],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    ours, quoting = report["ours"], report["quoting"]
-    assert ours["questions"] == 2 and ours["passage_recall"] == 1
-    assert (ours["dangling_citations"], ours["duplicate_citations"]) == (0, 0)
-    assert ours["peak_memory_mb"] > quoting["peak_memory_mb"] > 50
-
-
-def test_help_is_quick_and_loads_no_model_library() -> None:
-    code = (
-        "import sys, time; begun = time.process_time()\n"
-        "from graphs.evaluate.__main__ import main\n"
-        "assert main(['qa', '--help']) == 0\n"
-        "heavy = {'torch', 'transformers', 'langgraph', 'faiss', 'numpy'} & sys.modules.keys()\n"
-        "print(sorted(heavy), time.process_time() - begun < 0.5)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[] True", done.stdout + done.stderr
