@@ -57,7 +57,9 @@ class Planner:
             reply: Any = self._model.with_structured_output(Plan).invoke(messages)
             found = Plan.model_validate(reply).sub_questions
         except (OutputParserException, ValidationError, NotImplementedError):
-            return [question]  # a plan of one part needs no model
+            # A model that cannot give structured output says so by NotImplementedError; a plan
+            # of one part needs none.
+            return [question]
         return [text.strip() for text in found if text.strip()] or [question]
 
 

@@ -137,7 +137,9 @@ class Writer:
         try:
             reply: Any = self._model.with_structured_output(schema).invoke(messages)
         except (OutputParserException, NotImplementedError):
-            return None  # the evidence is quoted instead
+            # A model that cannot give structured output says so by NotImplementedError; the
+            # evidence is quoted instead.
+            return None
         if not isinstance(reply, dict):
             return None
         sentence = _flat(str(reply.get("full_sentence") or ""))
