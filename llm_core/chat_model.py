@@ -33,6 +33,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from llm_core.messages import to_turns
 from llm_core.options import DEFAULTS, CallOptions, read_options
+from llm_core.parts import CallPart, Part, TextPart
 from llm_core.structured import as_messages, structured_runnable
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
@@ -192,7 +193,7 @@ class LocalChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (given by the base)
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        from llm_core.reply import TextPart, Usage
+        from llm_core.parts import Usage
 
         options = self._options(stop, kwargs)
         usage = Usage()
@@ -203,10 +204,7 @@ class LocalChatModel(BaseChatModel):
             except StopIteration as end:
                 yield _last_chunk(options.model, str(end.value), usage.prompt, usage.reply)
                 return
-            if isinstance(part, TextPart):
-                yield ChatGenerationChunk(message=AIMessageChunk(content=part.text))
-            else:
-                yield _call_chunk(part.name, part.arguments)
+            yield part_chunk(part)
 
     def _generate(
         self,
@@ -282,6 +280,13 @@ def _last_chunk(model: str, finish: str, prompt: int, reply: int) -> ChatGenerat
     return ChatGenerationChunk(message=message, generation_info={"finish_reason": finish})
 
 
-def _call_chunk(name: str, arguments: str) -> ChatGenerationChunk:
-    call = tool_call_chunk(name=name, args=arguments, id=f"call_{uuid4().hex[:24]}", index=0)
+def part_chunk(part: Part) -> ChatGenerationChunk:
+    """A part of a reply as LangChain streams it; the first one of a call carries its id."""
+    if isinstance(part, TextPart):
+        return ChatGenerationChunk(message=AIMessageChunk(content=part.text))
+    if isinstance(part, CallPart):
+        call_id = f"call_{uuid4().hex[:24]}"
+        call = tool_call_chunk(name=part.name, args="", id=call_id, index=part.index)
+    else:
+        call = tool_call_chunk(args=part.text, index=part.index)
     return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))

@@ -8,8 +8,9 @@ from typing import Any
 from llm_core.errors import ModelError
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
-# Accepted for other providers' sake, and true or void here: one strict call at a time.
-_VOID = {"strict", "parallel_tool_calls", "stream_usage", "ls_structured_output_format"}
+# Accepted for other providers' sake, and true or void here: every reply is strict.
+_VOID = {"strict", "stream_usage", "ls_structured_output_format"}
+_MOST_TOP = 20  # as OpenAI's interface has it
 # Fields of the chat model that a call may override.
 DEFAULTS = (
     "model",
@@ -29,6 +30,10 @@ _KNOWN = {
     *DEFAULTS,
     "tools",
     "tool_choice",
+    "parallel_tool_calls",
+    "logprobs",
+    "top_logprobs",
+    "n",
     "response_format",
     "schema_hint",
     "copy_from",
@@ -55,6 +60,9 @@ class CallOptions:
     stop: tuple[str, ...]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
+    parallel_tool_calls: bool = True
+    logprobs: bool = False
+    top_logprobs: int = 0
     response_format: Any = None
     schema_hint: bool = True
     copy_from: tuple[str, ...] | None = None
@@ -80,6 +88,17 @@ def read_options(
         raise ModelError("copy_from must be a list of texts, not one text")
     if "copy_from" in values:
         values["copy_from"] = tuple(values["copy_from"])
+    _check(values)
+    return CallOptions(tools=tools, **values)
+
+
+def _check(values: dict[str, Any]) -> None:
     if values["max_tokens"] < 1:
         raise ModelError(f"max_tokens must be at least 1, not {values['max_tokens']}")
-    return CallOptions(tools=tools, **values)
+    if values.pop("n", 1) != 1:
+        raise ModelError("n must be 1: ask again, with another seed, for another reply")
+    top = values.get("top_logprobs", 0)
+    if not 0 <= top <= _MOST_TOP:
+        raise ModelError(f"top_logprobs must be from 0 to {_MOST_TOP}, not {top}")
+    if top and not values.get("logprobs"):
+        raise ModelError(f"top_logprobs={top} needs logprobs=True")

@@ -19,6 +19,15 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from llm_core.errors import ModelError, StructuredOutputError
 from llm_core.messages import content_text
 
+# Keywords that the grammar engine follows to the letter, and those that ask for nothing.
+_MAPS = ("properties", "$defs", "definitions")
+_HELD = {
+    *_MAPS,
+    *("type", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems"),
+    *("enum", "const", "anyOf", "$ref", "minLength", "maxLength", "minimum", "maximum"),
+    *("exclusiveMinimum", "exclusiveMaximum"),
+}
+_NOTES = {"title", "description", "default", "examples", "$schema", "$comment", "deprecated"}
 METHODS = ("function_calling", "json_schema", "json_mode")
 
 
@@ -92,6 +101,18 @@ def violation(value: Any, schema: dict[str, Any]) -> str | None:
     if error is None:
         return None
     return f"the reply does not satisfy its schema at {error.json_path}: {error.message}"
+
+
+def grammar_holds(schema: Any) -> bool:
+    """Whether decoding enforces all of a JSON schema, so that no reply can fail it afterwards."""
+    if isinstance(schema, bool):
+        return True
+    if not isinstance(schema, dict) or schema.keys() - _HELD - _NOTES:
+        return False
+    inner = [part for key in _MAPS for part in schema.get(key, {}).values()]
+    inner += [part for key in ("anyOf", "prefixItems") for part in schema.get(key, ())]
+    inner += [schema[key] for key in ("items", "additionalProperties") if key in schema]
+    return all(grammar_holds(part) for part in inner)
 
 
 def schema_hint(schema: dict[str, Any]) -> str:

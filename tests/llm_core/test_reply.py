@@ -5,8 +5,9 @@ import pytest
 
 from llm_core.engine import Engine
 from llm_core.options import read_options
+from llm_core.parts import TextPart, Usage
 from llm_core.prompt import Turn
-from llm_core.reply import Replier, TextPart, Usage
+from llm_core.reply import Replier
 from tests.llm_core.fake_backend import FakeBackend
 
 DEFAULTS = {
