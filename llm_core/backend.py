@@ -112,33 +112,36 @@ def open_backend(
     from llm_core.models.config import UnsupportedModelError
 
     checkpoint = open_checkpoint(model_dir)
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = "bfloat16" if settings.dtype == "auto" else settings.dtype
     try:
-        if device == "cpu" and (settings.dtype == "auto" or settings.kernel not in ("auto", "off")):
-            kernel = _open_kernel(checkpoint, settings, report or _to_stderr)
-            if kernel is not None:
-                return kernel
+        kernel = open_kernel(checkpoint, settings, report or _to_stderr)
+        if kernel is not None:
+            return kernel
         from llm_core.torch_backend import open_torch_backend
 
-        return open_torch_backend(checkpoint, dtype, device)
+        return open_torch_backend(checkpoint, dtype, _device(settings))
     except UnsupportedModelError:
         from llm_core.transformers_backend import open_transformers_backend
 
-        return open_transformers_backend(model_dir, dtype, device)
+        return open_transformers_backend(model_dir, dtype, _device(settings))
 
 
-def _open_kernel(
+def open_kernel(
     checkpoint: "Checkpoint", settings: "Settings", report: Callable[[str], None]
 ) -> Backend | None:
-    from llm_core.kernels.backend import kernel_backend
+    """The kernel on a checkpoint where the settings mean it and it runs here, else None.
 
+    Compiles it and lays the weights out where that has not been done. Raises as `open_backend`
+    does, and UnsupportedModelError for another architecture.
+    """
     named = settings.kernel not in ("auto", "off")
+    if _device(settings) != "cpu" or not (settings.dtype == "auto" or named):
+        return None
     quantised = _MATRIX in checkpoint.names and checkpoint.blocks(_MATRIX) is not None
     if not named and not quantised:
         return None  # another architecture, or floats, which are never quantised unasked
+    from llm_core.kernels.backend import kernel_backend
+
     return kernel_backend(
         checkpoint,
         cache_dir=settings.cache_dir,
@@ -146,6 +149,12 @@ def _open_kernel(
         threads=settings.threads,
         report=report,
     )
+
+
+def _device(settings: "Settings") -> str:
+    if settings.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return settings.device
 
 
 def _to_stderr(line: str) -> None:

