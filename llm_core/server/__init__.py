@@ -1,0 +1,1 @@
+"""An OpenAI-compatible HTTP server for the models of this machine: `python -m llm_core serve`."""

@@ -1,0 +1,137 @@
+"""How many requests work at once, how many may wait, and what the others are told.
+
+Needs nothing but asyncio, and belongs to one event loop: no method blocks.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from llm_core.errors import ModelError
+
+_LONGEST = 60.0  # seconds; clients of the OpenAI API ignore a longer Retry-After
+_WEIGHT = 0.1  # of the newest request in the mean time that a slot is held
+
+
+class QueueFullError(ModelError):
+    """No slot is free and the queue is full; `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: float, waiting: int) -> None:
+        super().__init__(
+            f"the server is busy: {waiting} requests wait; try again in {retry_after:.1f} s"
+        )
+        self.retry_after = retry_after
+
+
+class DrainingError(ModelError):
+    """The server is about to stop and takes nothing new."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; send the request to another one")
+
+
+class Gate:
+    """`slots` requests at once, and up to `queue` more that wait, first come first served.
+
+    A request that finds the queue full is told when to come back. Each is given a later time
+    than the one before, at the pace at which slots come free, so that those who were turned
+    away do not all return at once.
+    """
+
+    def __init__(self, slots: int, queue: int) -> None:
+        if slots < 1 or queue < 0:
+            raise ValueError(f"a gate needs a slot and no negative queue, not {slots} and {queue}")
+        self.slots = slots
+        self.queue = queue
+        self._inside = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._held = 1.0  # mean seconds that a slot is held
+        self._promised = 0.0  # the loop's time at which the last one turned away may return
+
+    @property
+    def inside(self) -> int:
+        """How many requests hold a slot."""
+        return self._inside
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a slot."""
+        return len(self._line)
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new is taken."""
+        return self._draining
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """Hold a slot inside the block, after those who came first.
+
+        Raises QueueFullError or DrainingError, both at once.
+        """
+        await self._take()
+        began = asyncio.get_running_loop().time()
+        try:
+            yield
+        finally:
+            held = asyncio.get_running_loop().time() - began
+            self._held += _WEIGHT * (held - self._held)
+            self._pass_on()
+
+    async def drain(self, timeout: float) -> bool:
+        """Take nothing new; True once all are done that hold a slot or wait for one.
+
+        False where that takes longer than `timeout` seconds.
+        """
+        self._draining = True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _take(self) -> None:
+        if self._draining:
+            raise DrainingError
+        self._empty.clear()
+        if self._inside < self.slots:
+            self._inside += 1
+            return
+        if len(self._line) >= self.queue:
+            raise QueueFullError(self._retry_after(), len(self._line))
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # the slot came at the same moment
+            else:
+                self._line.remove(turn)
+            raise
+
+    def _pass_on(self) -> None:
+        """Give a slot that was held to who waits longest, or back."""
+        if self._line:
+            self._line.popleft().set_result(None)
+            return
+        self._inside -= 1
+        if not self._inside:
+            self._empty.set()
+
+    def _retry_after(self) -> float:
+        """Seconds until the queue should have room for one more than those sent away."""
+        now = asyncio.get_running_loop().time()
+        pace = self._held / self.slots
+        self._promised = max(self._promised, now) + pace
+        wait = self._promised - now
+        if wait > _LONGEST:  # no more room in the plan: anywhere in its later half
+            self._promised = now + _LONGEST
+            wait = random.uniform(_LONGEST / 2, _LONGEST)
+        return wait

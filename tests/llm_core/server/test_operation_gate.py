@@ -1,0 +1,158 @@
+import asyncio
+
+import pytest
+
+from llm_core.server.gate import DrainingError, Gate, QueueFullError
+
+
+class Holder:
+    """A request that holds its slot until it is told to go."""
+
+    def __init__(self, gate: Gate, name: str, log: list[str]) -> None:
+        self.gate, self.name, self.log = gate, name, log
+        self.go = asyncio.Event()
+        self.task = asyncio.create_task(self.run())
+
+    async def run(self) -> None:
+        async with self.gate.enter():
+            self.log.append(self.name)
+            await self.go.wait()
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_slots_go_to_those_who_came_first():
+    gate, log = Gate(2, 8), []
+    held = [Holder(gate, name, log) for name in "abcde"]
+    await settle()
+    assert (log, gate.inside, gate.waiting) == (["a", "b"], 2, 3)
+    for index, holder in enumerate(held):
+        holder.go.set()
+        await settle()
+        assert log == list("abcde")[: index + 3]
+    await asyncio.gather(*(holder.task for holder in held))
+    assert (gate.inside, gate.waiting) == (0, 0)
+
+
+async def test_who_finds_the_queue_full_is_told_at_once():
+    gate, log = Gate(1, 1), []
+    held = [Holder(gate, name, log) for name in "ab"]
+    await settle()
+    with pytest.raises(QueueFullError, match=r"busy: 1 requests wait; try again in") as caught:
+        async with gate.enter():
+            pass
+    assert 0 < caught.value.retry_after <= 60
+    for holder in held:
+        holder.go.set()
+        await holder.task
+    async with gate.enter():
+        assert gate.inside == 1
+
+
+async def test_those_turned_away_are_asked_back_one_after_another():
+    gate, log = Gate(2, 0), []
+    held = [Holder(gate, name, log) for name in "ab"]
+    await settle()
+    waits = []
+    for _ in range(300):
+        with pytest.raises(QueueFullError) as caught:
+            async with gate.enter():
+                pass
+        waits.append(caught.value.retry_after)
+    planned = waits[:100]  # a slot is thought to be held for a second: one of two frees each 0.5 s
+    assert planned == sorted(planned)
+    assert planned[0] == pytest.approx(0.5, abs=0.2)
+    assert planned[99] == pytest.approx(50, abs=1)
+    assert max(waits) <= 60 and len({round(wait) for wait in waits[150:]}) > 10
+    for holder in held:
+        holder.task.cancel()
+
+
+async def test_who_leaves_the_queue_leaves_no_gap():
+    gate, log = Gate(1, 8), []
+    held = [Holder(gate, name, log) for name in "abc"]
+    await settle()
+    held[1].task.cancel()
+    held[0].go.set()
+    await settle()
+    assert log == ["a", "c"]
+    held[2].go.set()
+    await held[2].task
+    assert gate.inside == 0
+
+
+async def test_a_slot_is_not_lost_when_its_new_holder_is_cancelled_at_that_moment():
+    gate, log = Gate(1, 8), []
+    held = [Holder(gate, name, log) for name in "abc"]
+    await settle()
+    held[0].go.set()
+    await asyncio.sleep(0)
+    assert gate.waiting == 1 and log == ["a"]  # b has the slot, but has not run yet
+    held[1].task.cancel()
+    await settle()
+    assert log == ["a", "c"] and gate.inside == 1
+    held[2].task.cancel()
+    await settle()
+    assert gate.inside == 0
+
+
+async def test_an_error_inside_gives_the_slot_back():
+    gate = Gate(1, 0)
+    with pytest.raises(RuntimeError):
+        async with gate.enter():
+            raise RuntimeError
+    async with gate.enter():
+        pass
+
+
+async def test_draining_serves_who_was_let_in_and_refuses_the_rest():
+    gate, log = Gate(1, 4), []
+    held = [Holder(gate, name, log) for name in "ab"]
+    await settle()
+    drained = asyncio.create_task(gate.drain(30))
+    await settle()
+    assert gate.draining and not drained.done()
+    with pytest.raises(DrainingError):
+        async with gate.enter():
+            pass
+    for holder in held:
+        holder.go.set()
+        await holder.task
+    assert await drained and log == ["a", "b"]
+
+
+async def test_draining_gives_up_after_its_time():
+    gate, log = Gate(1, 4), []
+    assert await gate.drain(0.01)
+    other = Gate(1, 4)
+    holder = Holder(other, "a", log)
+    await settle()
+    assert not await other.drain(0.01)
+    holder.task.cancel()
+
+
+async def test_a_thousand_at_once_all_pass_in_the_end():
+    gate, passed = Gate(4, 16), 0
+
+    async def client() -> None:
+        nonlocal passed
+        while True:
+            try:
+                async with gate.enter():
+                    assert gate.inside <= 4 and gate.waiting <= 16
+                    await asyncio.sleep(0)
+                    passed += 1
+                    return
+            except QueueFullError:
+                await asyncio.sleep(0.001)
+
+    await asyncio.gather(*(client() for _ in range(1000)))
+    assert (passed, gate.inside, gate.waiting) == (1000, 0, 0)
+
+
+def test_a_gate_without_slots_is_refused():
+    with pytest.raises(ValueError, match="0 and 4"):
+        Gate(0, 4)
