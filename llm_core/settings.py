@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from platformdirs import user_cache_path
 from pydantic import Field, ValidationError
@@ -32,14 +32,32 @@ class Settings(BaseSettings):
     """Most megabytes that the beginnings of earlier prompts may take in memory."""
 
 
+Read = TypeVar("Read", bound=BaseSettings)
+
+
 def load_settings() -> Settings:
     """Read the settings; a bad value raises `ModelError` with one line that names it."""
+    return read_settings(Settings)
+
+
+def read_settings(kind: type[Read], **given: Any) -> Read:
+    """Read settings of one kind from the environment, `given` fields before it.
+
+    Raises `ModelError` with one line that names the first bad value.
+    """
     try:
-        return Settings()
+        return kind(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise ModelError(f"{name}={first['input']!r} is not usable: {first['msg']}") from None
+        path = [str(part) for part in first["loc"]]
+        reason = first["msg"].removeprefix("Value error, ")
+        if not path:  # about several fields, which the reason names
+            raise ModelError(reason) from None
+        if path[0] in given:
+            name = "--" + path[0].replace("_", "-") + " "
+        else:
+            name = kind.model_config.get("env_prefix", "") + "_".join(path).upper() + "="
+        raise ModelError(f"{name}{first['input']!r} is not usable: {reason}") from None
 
 
 def child_environment(**extra: str) -> dict[str, str]:
