@@ -1,0 +1,88 @@
+"""One JSON line for each request and event on stderr; what people wrote is never in it."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from llm_core.server.metrics import Metrics
+
+LOGGER = "llm_core.server"
+_LEVELS = {"uvicorn.error": logging.WARNING, "uvicorn.access": logging.CRITICAL}
+
+
+def new_id() -> str:
+    """A request id that nobody else has."""
+    return f"req_{uuid4().hex}"
+
+
+@dataclass
+class Record:
+    """What is known of one request: goes to its log line and to the metrics.
+
+    A handler gets it from `record_of`. `notes` are further fields of the log line: names and
+    numbers, never a text that a person or a model wrote.
+    """
+
+    id: str = field(default_factory=new_id)
+    began: float = field(default_factory=time.perf_counter)
+    metrics: Metrics = field(default_factory=Metrics)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def seconds(self) -> float:
+        """Time since the request arrived."""
+        return time.perf_counter() - self.began
+
+    def first_token(self, model: str) -> None:
+        """The model has written its first token, or made its first call."""
+        self.notes["first_token_s"] = round(self.seconds(), 4)
+        self.metrics.first_token(model, self.seconds())
+
+    def finished(self, model: str, prompt: int, reply: int, reason: str | None = None) -> None:
+        """A reply ended, or embeddings were made; `prompt` and `reply` count their tokens."""
+        self.notes |= {"model": model, "prompt_tokens": prompt, "reply_tokens": reply}
+        if reason is not None:
+            self.notes["finish_reason"] = reason
+        self.metrics.tokens(model, prompt, reply)
+
+
+def record_of(scope: MutableMapping[str, Any]) -> Record:
+    """The record of an ASGI request (`request.scope`); a fresh one where nothing is logged."""
+    record: Record = scope.setdefault("state", {}).setdefault("record", Record())
+    return record
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON; its `fields` (a dict) are added as they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time in UTC, level, event, the fields, and the traceback of an error."""
+        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Write the lines of this server, and the warnings of the HTTP library, to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    for name, least in {LOGGER: level, **_LEVELS}.items():
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(least)
+
+
+def log(
+    event: str, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
+) -> None:
+    """Log an event with fields; nothing where `log_to_stderr` was not called."""
+    logging.getLogger(LOGGER).log(level, event, exc_info=error, extra={"fields": fields})
