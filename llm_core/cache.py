@@ -18,6 +18,15 @@ BLOCK = 16  # tokens; the kernel copies columns in tiles of so many
 
 
 @dataclass(frozen=True)
+class PrefixUse:
+    """Tokens of prompts that were looked up, those found of them, and blocks held now."""
+
+    asked: int
+    found: int
+    blocks: int
+
+
+@dataclass(frozen=True)
 class _Entry:
     serial: int  # what the next block of the chain is filed under
     columns: Any  # as the backend's cache gave them
@@ -35,6 +44,7 @@ class PrefixStore:
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[Hashable, tuple[int, ...]], _Entry] = OrderedDict()
         self._serials = itertools.count()
+        self._asked = self._found = 0
 
     def fill(
         self, cache: KVCache, tokens: Sequence[int], scope: Hashable, multiple: int = BLOCK
@@ -46,6 +56,8 @@ class PrefixStore:
         with self._lock:
             found = self._chain(tokens, scope)
             found = found[: len(found) * BLOCK // multiple * multiple // BLOCK]
+            self._asked += len(tokens)
+            self._found += len(found) * BLOCK
         for entry in found:
             cache.write(entry.columns, BLOCK)
         return len(found) * BLOCK
@@ -81,6 +93,12 @@ class PrefixStore:
     def __len__(self) -> int:
         """Number of blocks held."""
         return len(self._entries)
+
+    @property
+    def use(self) -> PrefixUse:
+        """What the store was good for until now."""
+        with self._lock:
+            return PrefixUse(self._asked, self._found, len(self._entries))
 
     def _chain(self, tokens: Sequence[int], scope: Hashable) -> list[_Entry]:
         """The stored blocks that `tokens` begin with, marked as just used, last ones first."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from llm_core.backend import Backend, open_backend
 from llm_core.batch import Batch, Reply
 from llm_core.beam import BeamSearch, Hypothesis
-from llm_core.cache import PrefixStore, common_prefix
+from llm_core.cache import PrefixStore, PrefixUse, common_prefix
 from llm_core.constrain import Guide
 from llm_core.decode import Bias, Decoder, Step
 from llm_core.errors import ContextBudgetError
@@ -252,6 +252,11 @@ class Engine:
                 f"the prompt has {prompt} tokens and the reply may take {reply}, but the model's "
                 f"window is {limit}: shorten the prompt or lower max_tokens"
             )
+
+    @property
+    def prefix_use(self) -> PrefixUse:
+        """How much of the prompts was known from earlier ones, since the model was loaded."""
+        return self._store.use
 
     def forget(self) -> None:
         """Drop every kept prompt."""

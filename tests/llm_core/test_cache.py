@@ -1,6 +1,6 @@
 import random
 
-from llm_core.cache import BLOCK, PrefixStore, common_prefix
+from llm_core.cache import BLOCK, PrefixStore, PrefixUse, common_prefix
 from tests.llm_core.fake_backend import FakeCache
 
 SIZE = 100  # bytes of a column
@@ -32,6 +32,16 @@ def test_whole_blocks_of_a_prompt_come_back():
     assert found(kept, [*tokens[:100], *tokens[:100]]) == 96
     assert found(kept, tokens[1:]) == 0
     assert found(kept, tokens, multiple=128) == 128
+
+
+def test_it_counts_how_much_of_the_prompts_was_known():
+    kept = store(20)
+    tokens = list(range(100))
+    assert found(kept, tokens) == 0
+    kept.keep(filled(tokens), tokens, "")
+    assert found(kept, tokens) == 96
+    assert found(kept, tokens, multiple=64) == 64
+    assert kept.use == PrefixUse(asked=300, found=160, blocks=6)
 
 
 def test_chains_of_another_scope_are_never_mixed():
