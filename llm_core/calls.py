@@ -13,7 +13,8 @@ from llm_core.parts import ArgumentsPart, CallPart, Usage
 from llm_core.prompt import ChatTemplate, Turn
 from llm_core.structured import grammar_holds, violation
 from llm_core.tool_choice import Embedder, pick_tool, wants_call
-from llm_core.toolcalls import ANY, AUTO, NONE, ToolSpec, call_prefix, call_turns
+from llm_core.tool_prompts import call_prompt
+from llm_core.toolcalls import ANY, AUTO, NONE, ToolSpec
 from llm_core.writing import Writer
 
 
@@ -91,10 +92,10 @@ class ToolCaller:
         reason: str | None,
     ) -> Generator[str, None, None]:
         tokenizer = self._tokenizer
-        asked = list(call_turns(turns, tool))
+        asked = list(turns)
         if reason is not None:
             asked.append(Turn("user", f"The last call was not valid: {reason}"))
-        prompt = self._template.encode(asked) + tokenizer.encode(call_prefix(tool))
+        prompt = call_prompt(self._template, tokenizer, asked, tool)
         guide = json_guide(tool.parameters, tokenizer, options.max_tokens, lead=" ")
         sources = options.copy_from or tuple(turn.text for turn in turns if turn.role == "user")
         bias = CopyBias(sources, tokenizer)

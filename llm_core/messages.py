@@ -14,7 +14,7 @@ from langchain_core.messages import (
 )
 
 from llm_core.errors import ModelError
-from llm_core.prompt import Role, Turn
+from llm_core.prompt import Call, Role, Turn
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -40,12 +40,21 @@ def _turn(message: BaseMessage) -> Turn:
     if isinstance(message, HumanMessage):
         return Turn("user", text)
     if isinstance(message, AIMessage):
-        calls = [call_text(call["name"], call["args"]) for call in message.tool_calls]
-        return Turn("assistant", "\n".join(filter(None, [text, *calls])))
+        said = [call_text(call["name"], call["args"]) for call in message.tool_calls]
+        calls = tuple(Call(c["name"], c["args"], c["id"] or "") for c in message.tool_calls)
+        in_words = "\n".join(filter(None, [text, *said]))
+        return Turn("assistant", in_words, content=text, calls=calls)
     if isinstance(message, ToolMessage):
         verb = "failed" if message.status == "error" else "returned"
         name = f" {message.name}" if message.name else ""
-        return Turn("user", f"The function{name} {verb}: {text}", from_tool=True)
+        return Turn(
+            "user",
+            f"The function{name} {verb}: {text}",
+            from_tool=True,
+            content=f"Error: {text}" if verb == "failed" else text,
+            tool=message.name or "",
+            call_id=message.tool_call_id,
+        )
     if isinstance(message, ChatMessage) and message.role in _ROLES:
         return Turn(_ROLES[message.role], text)
     raise ModelError(f"a message of type {message.type!r} cannot be read by a local chat model")

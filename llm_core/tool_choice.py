@@ -17,7 +17,8 @@ from typing import Protocol
 
 from llm_core.prompt import ChatTemplate, Turn
 from llm_core.tokenizer import TextTokenizer
-from llm_core.toolcalls import ToolSpec, offer_turns
+from llm_core.tool_prompts import offer_prompt
+from llm_core.toolcalls import ToolSpec
 
 OPENING = '{"'
 # (centre, spread) of each sign over turns that do and do not need a call.
@@ -81,7 +82,7 @@ def wants_call(
 ) -> bool:
     """Whether a tool should be called now rather than an answer given."""
     opening = tokenizer.encode(OPENING)
-    prompt = template.encode(offer_turns(turns, tools))
+    prompt = offer_prompt(template, turns, tools)
     likely = score([(prompt + opening, len(opening))])[0]
     total = _standard(min(pick.gain, MOST_GAIN), GAIN_SCALE) + _standard(likely, OPENING_SCALE)
     if embeddings is None:
