@@ -100,10 +100,11 @@ class ChatTemplate:
             whole = self._render(_native([*asked, call]), tools, reply=False)
         except ModelError:
             return None
-        rest = whole.removeprefix(opening)
-        start = rest[: rest.rfind("{", 0, max(0, rest.find(f'"{_KEY}"')))].rstrip()
-        found = rest != whole and start.count(_NAME) == 1 and f'"{_NAME}"' in start
-        return start if found else None
+        if not whole.startswith(opening):
+            return None
+        before, key, _ = whole[len(opening) :].partition(f'"{_KEY}"')
+        start = before.rpartition("{")[0].rstrip()
+        return start if key and start.count(_NAME) == 1 else None
 
     def _encode(self, render: Any, messages: Any, tools: Any) -> list[int]:
         reserved: list[str] = []
