@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,16 +59,33 @@ def record_of(scope: MutableMapping[str, Any]) -> Record:
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one line of JSON; its `fields` (a dict) are added as they are."""
+    """A log record as one line of JSON; its `fields` (a dict) are added as they are.
+
+    Of an error it shows kind and place. Its message may quote what a person wrote.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time in UTC, level, event, the fields, and the traceback of an error."""
+        """Time in UTC, level, event, the fields, and where an error came from."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
         line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= _places(record.exc_info[1])
         return json.dumps(line, default=str)
+
+
+def _places(error: BaseException) -> dict[str, Any]:
+    """Kinds of an error and of what caused it, and where each line of its traceback is."""
+    kinds: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(kinds) < 8:
+        kinds.append(type(cause).__name__)
+        cause = cause.__cause__ or cause.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "error": kinds,
+        "traceback": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:

@@ -134,7 +134,7 @@ async def test_draining_gives_up_after_its_time():
     holder.task.cancel()
 
 
-async def test_a_thousand_at_once_all_pass_in_the_end():
+async def test_hundreds_at_once_all_pass_in_the_end():
     gate, passed = Gate(4, 16), 0
 
     async def client() -> None:
@@ -149,8 +149,8 @@ async def test_a_thousand_at_once_all_pass_in_the_end():
             except QueueFullError:
                 await asyncio.sleep(0.001)
 
-    await asyncio.gather(*(client() for _ in range(1000)))
-    assert (passed, gate.inside, gate.waiting) == (1000, 0, 0)
+    await asyncio.gather(*(client() for _ in range(300)))
+    assert (passed, gate.inside, gate.waiting) == (300, 0, 0)
 
 
 def test_a_gate_without_slots_is_refused():

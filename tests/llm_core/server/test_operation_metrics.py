@@ -83,9 +83,11 @@ def lines():
 def test_a_log_line_is_one_line_of_json(lines):
     log("listening", url="http://127.0.0.1:8000", odd="two\nlines")
     try:
-        raise ValueError("broken")
+        raise ValueError("what the person wrote")
     except ValueError as error:
         log("request", logging.ERROR, error, id="req_1")
     first, second = map(json.loads, lines.getvalue().splitlines())
     assert (first["event"], first["level"], first["odd"]) == ("listening", "info", "two\nlines")
-    assert second["id"] == "req_1" and "ValueError: broken" in second["traceback"]
+    assert (second["id"], second["error"]) == ("req_1", ["ValueError"])
+    assert second["traceback"][-1].endswith(" test_a_log_line_is_one_line_of_json")
+    assert "wrote" not in lines.getvalue()
