@@ -78,6 +78,7 @@ def _passage(
             keys.SOURCE: document.source,
             keys.DOC_HASH: document.sha256,
             keys.PAGE: page.number,
+            **({keys.UNIT: document.unit} if page.number is not None and document.unit else {}),
             keys.START: start,
             keys.END: end,
             keys.LINE: line if page.number is None else None,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from retrievers.errors import DocumentError
-from retrievers.loaders import SUFFIXES
+from retrievers.loaders import FORMATS
 
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 
@@ -48,7 +48,7 @@ def _walk(root: Path, unreadable: Callable[[OSError], None] | None) -> Iterator[
         for name in sorted(names):
             path = Path(folder) / name
             # "~$" marks a lock file that an open word processor leaves beside a document.
-            if name.startswith((".", "~$")) or path.suffix.lower() not in SUFFIXES:
+            if name.startswith((".", "~$")) or path.suffix.lower() not in FORMATS:
                 continue
             if _is_inside(path, resolved_root):
                 yield path

@@ -6,6 +6,7 @@ from typing import Final
 SOURCE: Final = "source"  # posix path relative to the documents root
 DOC_HASH: Final = "doc_hash"  # sha256 of the file's bytes, hex
 PAGE: Final = "page"  # 1-based page number, None where the format has no pages
+UNIT: Final = "unit"  # what `page` counts: "page", "slide", "sheet", "part"; absent without pages
 START: Final = "start"  # character offset of the passage in its page's text
 END: Final = "end"
 LINE: Final = "line"  # 1-based line of `start` in an unpaged document's text, else None
@@ -40,6 +41,7 @@ class LoadedDocument:
     sha256: str
     pages: list[Page]
     title: str
+    unit: str = ""  # what the numbers of its pages count; "" where they have none
 
 
 def passage_id(sha256: str, page: int | None, start: int, end: int) -> str:

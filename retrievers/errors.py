@@ -13,5 +13,9 @@ class DocumentError(RetrievalError):
     """A document cannot be read; the message is the reason shown beside its name."""
 
 
+class DocumentChangedError(DocumentError):
+    """A document was written to while it was read; it can be read another time."""
+
+
 class IndexStoreError(RetrievalError):
     """The index folder cannot be used: read-only, full, or held by another process."""

@@ -18,7 +18,7 @@ from retrievers.artefact import ArtefactError
 from retrievers.bm25 import K1, B, BM25Index
 from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
-from retrievers.errors import TOO_SLOW, DocumentError, RetrievalError
+from retrievers.errors import TOO_SLOW, DocumentChangedError, DocumentError, RetrievalError
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import default_tokenizer, searchable_text
 from retrievers.rows import DocumentRow, FileRow, NewDocument, NewPassage
@@ -27,7 +27,7 @@ from retrievers.store_errors import DamagedIndexError
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 # Raise the number when loaders, chunking or terms change: every file is then read again.
-RECIPE: Final = f"1 k1={K1} b={B}"
+RECIPE: Final = f"2 k1={K1} b={B}"
 BATCH: Final = 64  # passages embedded in one transaction: what a killed process can lose
 GROUP: Final = 100  # documents and passages stored in one transaction, or one larger document
 WAIT: Final = 600.0  # seconds to wait for another process that builds the same index
@@ -84,8 +84,8 @@ def open_index(
     if not files:
         why = "".join(f" ({error.filename}: {error.strerror})" for error in barred[:3])
         raise RetrievalError(
-            f"no document in {_names(paths)}{why}: name a folder that holds txt, md, html, pdf"
-            " or docx"
+            f"no document in {_names(paths)}{why}: name a folder that holds documents, such as"
+            " txt, md, html, pdf, docx, pptx, xlsx, csv, eml, epub or source code"
         )
     say: Progress = progress or (lambda _stage, _done, _total: None)
     sources = {_source(file, root): file for file in files}
@@ -244,6 +244,8 @@ class _Update:
                     key = hashlib.sha256(text.encode()).hexdigest()
                     passages.append(NewPassage(passage, key, tokenize(text)))
                 reason = None if passages else "empty: no text in it"
+        except DocumentChangedError:
+            passages, reason = [], None
         except DocumentError as err:
             reason = str(err)
         except UnicodeEncodeError:

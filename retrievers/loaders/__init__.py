@@ -5,24 +5,50 @@ Each format is one module with `load(data) -> Loaded`; it is imported when first
 
 import hashlib
 import importlib
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
 
 from retrievers.documents import LoadedDocument, Page
-from retrievers.errors import DocumentError
+from retrievers.errors import DocumentChangedError, DocumentError
 
-SUFFIXES: Final = {
-    ".txt": "text", ".text": "text", ".rst": "text",
-    ".md": "markdown", ".markdown": "markdown",
-    ".html": "html", ".htm": "html", ".xhtml": "html",
-    ".pdf": "pdf", ".docx": "docx",
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format: the module that reads it, and what its pages are called."""
+
+    module: str
+    unit: str = ""  # "" where a document is one page without a number
+    guarded: bool = False  # its parser may hang or crash on a hostile file
+
+
+_CODE: Final = (
+    "py pyi pyx js mjs cjs jsx ts tsx java kt kts scala groovy c h cc cpp cxx hh hpp hxx m mm cs fs"
+    " vb go rs swift rb php pl pm lua r jl hs ml mli ex exs erl clj cljs lisp el dart zig nim v sv"
+    " vhd vhdl f f90 f95 pas ada adb ads asm s sql sh bash zsh fish ps1 bat cmake gradle proto tf"
+    " vue svelte tex sty cls"
+)
+FORMATS: Final[dict[str, Format]] = {
+    ".txt": Format("text"), ".text": Format("text"), ".rst": Format("text"),
+    ".md": Format("markdown"), ".markdown": Format("markdown"),
+    ".html": Format("html", guarded=True), ".htm": Format("html", guarded=True),
+    ".xhtml": Format("html", guarded=True),
+    ".csv": Format("table"), ".tsv": Format("table"),
+    ".pdf": Format("pdf", "page", guarded=True),
+    ".docx": Format("docx", guarded=True),
+    ".pptx": Format("pptx", "slide", guarded=True),
+    ".xlsx": Format("xlsx", "sheet", guarded=True), ".xlsm": Format("xlsx", "sheet", guarded=True),
+    ".epub": Format("epub", "part", guarded=True),
+    ".eml": Format("mail", guarded=True),
+    **{f".{suffix}": Format("code") for suffix in _CODE.split()},
 }  # fmt: skip
 MAX_BYTES: Final = 200 * 2**20
 MAX_CHARACTERS: Final = 50_000_000
 MAX_TITLE: Final = 200  # characters
 _TITLE_SPACES: Final = str.maketrans("_-", "  ")
+_ATTEMPTS: Final = 3  # at reading a file that changes meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +66,44 @@ class _Loader(Protocol):
 def load_document(path: Path, root: Path) -> LoadedDocument:
     """Read one document; its `source` is its path relative to `root`.
 
-    Raises DocumentError with the reason: unsupported, unreadable, too large, empty, encrypted,
-    image-only, broken or undecodable.
+    Raises:
+        DocumentError: unsupported, unreadable, too large, empty, encrypted, image-only, broken or
+            undecodable; the message is the reason.
+        DocumentChangedError: it was written to at each attempt to read it.
     """
-    module = SUFFIXES.get(path.suffix.lower())
-    if module is None:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
         raise DocumentError(f"unsupported file type {path.suffix or '(no suffix)'!r}")
-    data = _read(path)
-    loader = cast(_Loader, importlib.import_module(f"retrievers.loaders.{module}"))
-    loaded = loader.load(data)
-    characters = sum(len(page.text) for page in loaded.pages)
-    if characters > MAX_CHARACTERS:
-        raise DocumentError(f"too large: {characters:,} characters, limit {MAX_CHARACTERS:,}")
-    if not any(page.text.strip() for page in loaded.pages):
-        raise DocumentError("empty: no text in it")
+    data = read_file(path)
+    loaded = read_bytes(data, suffix)
     title = " ".join(loaded.title.split())[:MAX_TITLE]
     return LoadedDocument(
         source=_relative(path, root),
         sha256=hashlib.sha256(data).hexdigest(),
         pages=loaded.pages,
-        title=title if any(map(str.isalpha, title)) else path.stem.translate(_TITLE_SPACES),
+        title=title if any(map(str.isalpha, title)) else _named(path),
+        unit=FORMATS[suffix].unit,
     )
+
+
+def read_bytes(data: bytes, suffix: str) -> Loaded:
+    """The pages of a file's bytes; `suffix`, one of FORMATS, says what they are.
+
+    Raises DocumentError as `load_document` does.
+    """
+    if not data:
+        raise DocumentError("empty: 0 bytes")
+    module = importlib.import_module(f"retrievers.loaders.{FORMATS[suffix].module}")
+    try:
+        loaded = cast(_Loader, module).load(data)
+    except MemoryError as err:
+        raise DocumentError("too large: reading it takes more memory than allowed") from err
+    characters = sum(len(page.text) for page in loaded.pages)
+    if characters > MAX_CHARACTERS:
+        raise DocumentError(f"too large: {characters:,} characters, limit {MAX_CHARACTERS:,}")
+    if not any(page.text.strip() for page in loaded.pages):
+        raise DocumentError("empty: no text in it")
+    return loaded
 
 
 def require_regular(mode: int) -> None:
@@ -69,19 +112,31 @@ def require_regular(mode: int) -> None:
         raise DocumentError("cannot be read: not a regular file (a folder, a pipe or a device)")
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a file as it was at one moment.
+
+    Raises DocumentError, and DocumentChangedError where it was written to at every attempt.
+    """
     try:
-        facts = path.stat()
-        require_regular(facts.st_mode)
-        size = facts.st_size
-        if size > MAX_BYTES:
-            raise DocumentError(f"too large: {size:,} bytes, limit {MAX_BYTES:,}")
-        data = path.read_bytes()
+        for _ in range(_ATTEMPTS):
+            before = path.stat()  # first, as opening a pipe waits for its other end
+            require_regular(before.st_mode)
+            if before.st_size > MAX_BYTES:
+                raise DocumentError(f"too large: {before.st_size:,} bytes, limit {MAX_BYTES:,}")
+            with path.open("rb") as stream:
+                data = stream.read(MAX_BYTES + 1)
+                after = os.fstat(stream.fileno())
+            if len(data) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
+                return data
     except OSError as err:
         raise DocumentError(f"cannot be read: {err.strerror or err}") from err
-    if not data:
-        raise DocumentError("empty: 0 bytes")
-    return data
+    raise DocumentChangedError("it changed while it was read: run again")
+
+
+def _named(path: Path) -> str:
+    """A title from the file's name; that of source code is its name as it is."""
+    code = FORMATS[path.suffix.lower()].module == "code"
+    return path.name if code else path.stem.translate(_TITLE_SPACES)
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -3,26 +3,19 @@
 Headers, footers, comments and deleted text are left out.
 """
 
-import io
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from retrievers.documents import Heading, Page
 from retrievers.errors import DocumentError
 from retrievers.loaders import Loaded
+from retrievers.loaders.archive import BROKEN, office_file
 
 if TYPE_CHECKING:
     from docx.document import Document
 
-MAX_UNPACKED: Final = 300 * 2**20  # bytes; a small archive may hide a very large one
-MAX_XML: Final = 60 * 2**20  # bytes of the main part; its tree takes about ten times the room
-_OLE: Final = b"\xd0\xcf\x11\xe0"  # what an encrypted document, and an old .doc, begins with
 _HEADING_STYLE: Final = re.compile(r"heading (\d)$", re.IGNORECASE)
-_STRICT: Final = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/")
-_TRANSITIONAL: Final = rb"http://schemas.openxmlformats.org/\1/2006/"
 _W: Final = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FALLBACK: Final = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 _MATH_TEXT: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
@@ -66,36 +59,11 @@ def _open(data: bytes) -> "Document":
     from docx.opc.exceptions import OpcError
     from lxml.etree import LxmlError
 
-    if data.startswith(_OLE):
-        raise DocumentError("encrypted, or an old .doc: save it as .docx without a password")
+    file = office_file(data, ".docx")
     try:
-        return docx.Document(io.BytesIO(_checked(data)))
-    except (
-        *(OpcError, LxmlError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError),
-        *(AttributeError, NotImplementedError, RuntimeError, SyntaxError),
-    ) as err:
+        return docx.Document(file)
+    except (OpcError, LxmlError, RecursionError, *BROKEN) as err:
         raise DocumentError("broken .docx: it cannot be opened; save it again") from err
-
-
-def _checked(data: bytes) -> bytes:
-    """The archive, within the size limits, and in the transitional dialect if it was strict."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        unpacked = sum(info.file_size for info in archive.infolist())
-        largest = max(
-            (i.file_size for i in archive.infolist() if i.filename[-4:] == ".xml"), default=0
-        )
-        if unpacked > MAX_UNPACKED or largest > MAX_XML:
-            raise DocumentError(f"too large: {unpacked:,} bytes when unpacked")
-        if not _STRICT.search(archive.read("_rels/.rels")):
-            return data
-        rewritten = io.BytesIO()
-        with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as target:
-            for info in archive.infolist():
-                content = archive.read(info)
-                if info.filename.endswith((".xml", ".rels")):
-                    content = _STRICT.sub(_TRANSITIONAL, content)
-                target.writestr(info.filename, content)
-    return rewritten.getvalue()
 
 
 def _heading_levels(document: "Document") -> dict[str, int]:

@@ -16,7 +16,7 @@ def write(path: Path, text: str = "Some text.") -> Path:
 
 def test_finds_supported_files_sorted_and_skips_hidden_ones(tmp_path: Path) -> None:
     kept = [write(tmp_path / name) for name in ("b.txt", "a/z.md", "a/deep/y.HTML")]
-    for name in (".hidden.txt", ".git/c.txt", "node_modules/d.md", "e.py", "~$f.docx"):
+    for name in (".hidden.txt", ".git/c.txt", "node_modules/d.md", "e.png", "~$f.docx"):
         write(tmp_path / name)
     assert discover([tmp_path]) == sorted(kept)
 
@@ -27,7 +27,7 @@ def test_a_file_named_twice_is_listed_once(tmp_path: Path) -> None:
 
 
 def test_a_file_named_itself_is_listed_whatever_its_type(tmp_path: Path) -> None:
-    file = write(tmp_path / "table.csv")
+    file = write(tmp_path / "picture.png")
     assert discover([file]) == [file]
 
 

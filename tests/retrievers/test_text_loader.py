@@ -27,7 +27,7 @@ def test_text_keeps_the_file_as_it_is(tmp_path: Path) -> None:
         ("a.txt", b"", "empty: 0 bytes"),
         ("a.txt", b" \n\t\n", "empty: no text"),
         ("a.txt", bytes(range(256)) * 9, "binary data"),
-        ("a.csv", b"1;2", "unsupported file type '.csv'"),
+        ("a.png", b"1;2", "unsupported file type '.png'"),
         ("Makefile", b"all:", r"unsupported file type '\(no suffix\)'"),
     ],
 )
