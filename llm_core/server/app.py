@@ -1,8 +1,7 @@
 """The application: OpenAI's routes, and a few of our own for models and the server's state.
 
 Nothing is global: the models, the gate and the settings come from the caller, who also puts
-the guard around the app that asks for tokens and counts requests. For that guard, what a
-request was about is left in `scope["state"]`: `model`, and `usage` once it is written.
+the guard around the app that asks for tokens and counts requests.
 """
 
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from llm_core.server.chat import ChatJob
 from llm_core.server.completions import ChatCompletion
 from llm_core.server.embeddings import EmbeddingsJob, VectorList
 from llm_core.server.gate import Gate
+from llm_core.server.logs import record_of
 from llm_core.server.models import ModelCard, Models
 from llm_core.server.schemas import AdapterRequest, ChatRequest, EmbeddingsRequest
 from llm_core.server.stream import Events, Workshop
@@ -77,8 +77,7 @@ def _add_work(app: FastAPI, models: Models, workshop: Workshop) -> None:
     )
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation, with a text, calls of tools, or JSON under a schema."""
-        job = ChatJob(models, body)
-        request.state.model, request.state.usage = body.model, job.usage
+        job = ChatJob(models, body, record_of(request.scope))
         if body.stream:
             return Events(workshop, job.chunks, job.cancel)
         made = await workshop.answer(request.receive, job.whole, job.cancel)
@@ -87,8 +86,7 @@ def _add_work(app: FastAPI, models: Models, workshop: Workshop) -> None:
     @app.post("/v1/embeddings", response_model=VectorList, tags=["embeddings"])
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
         """Embed texts; what is beyond the model's window of tokens is left out."""
-        job = EmbeddingsJob(models, body)
-        request.state.model = body.model
+        job = EmbeddingsJob(models, body, record_of(request.scope))
         made = await workshop.answer(request.receive, job.whole, job.cancel)
         return JSONResponse(made.model_dump())
 

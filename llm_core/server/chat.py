@@ -11,6 +11,7 @@ from llm_core.parts import Part, TextPart, Usage
 from llm_core.prompt import Turn
 from llm_core.server.completions import ChatCompletion, Completion
 from llm_core.server.conversation import conversation
+from llm_core.server.logs import Record
 from llm_core.server.models import Models
 from llm_core.server.schemas import ChatRequest, ChosenTool, SchemaFormat, TextFormat
 from llm_core.server.validity import check_schema
@@ -29,13 +30,14 @@ _SAME = (
 class ChatJob:
     """One request for a reply; raises ModelError where it cannot be served.
 
-    `cancel` ends the reply within one token; `usage` counts its tokens as it is written.
+    `cancel` ends the reply within one token; `record` is told of the first and of them all.
     """
 
-    def __init__(self, models: Models, request: ChatRequest) -> None:
+    def __init__(self, models: Models, request: ChatRequest, record: Record) -> None:
         models.require(request.model, "chat")
         self.cancel = threading.Event()
-        self.usage = Usage()
+        self._usage = Usage()
+        self._record = record
         self._models = models
         self._request = request
         self._turns = conversation(request.messages)
@@ -45,15 +47,15 @@ class ChatJob:
 
     def whole(self) -> ChatCompletion:
         """Write the reply and return it in one piece."""
-        parts, finish = _collected(self._write())
-        return self._completion.whole(parts, finish, self.usage)
+        parts, finish = _collected(self._watched())
+        return self._completion.whole(parts, finish, self._usage)
 
     def chunks(self) -> Iterator[dict[str, Any]]:
         """Write the reply, and yield it in chunks as it is written.
 
         The first one waits for the first part, so that nothing is sent of a reply that fails.
         """
-        writing, made = self._write(), self._completion
+        writing, made = self._watched(), self._completion
         finish = None
         begun = False
         while finish is None:
@@ -69,7 +71,25 @@ class ChatJob:
         yield made.last(finish)
         asked = self._request.stream_options
         if asked is not None and asked.include_usage:
-            yield made.accounts(self.usage)
+            yield made.accounts(self._usage)
+
+    def _watched(self) -> Generator[Part, None, str]:
+        """The parts of the reply; the record hears of the first one and of the end."""
+        model, writing, reason = self._request.model, self._write(), None
+        begun = False
+        try:
+            while True:
+                try:
+                    part = next(writing)
+                except StopIteration as end:
+                    reason = str(end.value)
+                    return reason
+                if not begun:
+                    begun = True
+                    self._record.first_token(model)
+                yield part
+        finally:
+            self._record.finished(model, self._usage.prompt, self._usage.reply, reason)
 
     def _write(self) -> Generator[Part, None, str]:
         """The parts of the reply; one that breaks its schema is asked for once more."""
@@ -79,7 +99,7 @@ class ChatJob:
         given = {**self._given, "adapter": chat.adapter, "cancel": self.cancel}
         options = read_options(_defaults(self._request.model), stops, given)
         if self._schema is None or grammar_holds(self._schema):
-            return (yield from chat.replier.reply(self._turns, options, self.usage))
+            return (yield from chat.replier.reply(self._turns, options, self._usage))
         return (yield from self._checked(chat.replier, options, self._schema))
 
     def _checked(
@@ -87,7 +107,7 @@ class ChatJob:
     ) -> Generator[Part, None, str]:
         turns, reason = self._turns, None
         for _ in range(2):
-            parts, finish = _collected(replier.reply(turns, options, self.usage))
+            parts, finish = _collected(replier.reply(turns, options, self._usage))
             text = "".join(part.text for part in parts if isinstance(part, TextPart))
             if finish != "tool_calls":
                 reason = violation(json.loads(text), schema)

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from llm_core.server.errors import RequestError
+from llm_core.server.logs import Record
 from llm_core.server.models import Models
 from llm_core.server.schemas import EmbeddingsRequest
 
@@ -41,9 +42,10 @@ class VectorList(BaseModel):
 class EmbeddingsJob:
     """One request for vectors; `cancel` ends it within 32 texts."""
 
-    def __init__(self, models: Models, request: EmbeddingsRequest) -> None:
+    def __init__(self, models: Models, request: EmbeddingsRequest, record: Record) -> None:
         models.require(request.model, "embeddings")
         self.cancel = threading.Event()
+        self._record = record
         self._models = models
         self._request = request
 
@@ -67,6 +69,7 @@ class EmbeddingsJob:
                 for number, row in enumerate(rows)
             ]
         tokens = held.count(texts)
+        self._record.finished(request.model, tokens, 0)
         usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
         return VectorList(data=data, model=request.model, usage=usage)
 

@@ -111,12 +111,11 @@ def _answer(status: int, body: ErrorBody, headers: Mapping[str, str] | None = No
 
 
 async def _on_model_error(_: Request, error: Exception) -> JSONResponse:
+    from llm_core.server.middleware import retry_headers  # which needs the shapes of this module
+
     assert isinstance(error, ModelError)
     status, body = describe(error)
-    wait = error.retry_after if isinstance(error, QueueFullError) else None
-    if isinstance(error, DrainingError):
-        wait = 1.0
-    headers = None if wait is None else {"Retry-After": str(max(1, round(wait)))}
+    headers = retry_headers(error.retry_after) if isinstance(error, QueueFullError) else None
     return _answer(status, body, headers)
 
 
