@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -97,6 +98,14 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return again
+
+
+def retry_headers(seconds: float) -> dict[str, str]:
+    """What tells a client when to come back, to the second and to the millisecond."""
+    return {
+        "retry-after": str(max(1, math.ceil(seconds))),
+        "retry-after-ms": str(math.ceil(seconds * 1000)),
+    }
 
 
 def _digest(token: bytes) -> bytes:

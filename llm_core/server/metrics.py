@@ -1,8 +1,14 @@
 """What the server counts, in the text format of Prometheus; a registry of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -55,6 +61,7 @@ class Metrics:
         )
         self._watched = _Watched()
         self._registry.register(self._watched)
+        ProcessCollector(registry=self._registry)  # memory, processor time, open files
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request; `route` is the pattern of the path, not the path."""
@@ -73,11 +80,18 @@ class Metrics:
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Show a number that goes up and down."""
-        self._watched.add(GaugeMetricFamily, name, text, value)
+        self._watched.add(lambda: GaugeMetricFamily(name, text, value=value()))
 
-    def counter(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Show a number that only grows."""
-        self._watched.add(CounterMetricFamily, name, text, value)
+    def counters(self, name: str, text: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """Show a number for each of some models, which only grows while the model is loaded."""
+
+        def found() -> Metric:
+            family = CounterMetricFamily(name, text, labels=["model"])
+            for model, value in values().items():
+                family.add_metric([model], value)
+            return family
+
+        self._watched.add(found)
 
     def text(self) -> bytes:
         """All of them in the format that Prometheus reads."""
@@ -90,14 +104,8 @@ class _Watched(Collector):
     def __init__(self) -> None:
         self._found: list[Callable[[], Metric]] = []
 
-    def add(
-        self,
-        kind: type[GaugeMetricFamily] | type[CounterMetricFamily],
-        name: str,
-        text: str,
-        value: Callable[[], float],
-    ) -> None:
-        self._found.append(lambda: kind(name, text, value=value()))
+    def add(self, find: Callable[[], Metric]) -> None:
+        self._found.append(find)
 
     def collect(self) -> Iterator[Metric]:
         for find in self._found:

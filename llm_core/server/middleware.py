@@ -5,7 +5,6 @@ Plain ASGI, so that a streamed answer passes through as it is written.
 
 import asyncio
 import logging
-import math
 import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from llm_core.server.limits import (
     RateLimit,
     read_body,
     replayed,
+    retry_headers,
 )
 from llm_core.server.logs import Record, log, new_id, record_of
 from llm_core.server.metrics import CONTENT_TYPE, Metrics
@@ -165,14 +165,6 @@ class Doorkeeper:
         except ClientLeftError:
             pass
         return None
-
-
-def retry_headers(seconds: float) -> dict[str, str]:
-    """What tells a client when to come back, to the second and to the millisecond."""
-    return {
-        "retry-after": str(max(1, math.ceil(seconds))),
-        "retry-after-ms": str(math.ceil(seconds * 1000)),
-    }
 
 
 def _from_here(scope: Scope) -> bool:

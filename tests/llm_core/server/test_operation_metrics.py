@@ -34,11 +34,11 @@ def test_requests_are_counted_by_route_and_status_and_timed():
 def test_numbers_of_others_are_looked_up_when_they_are_read():
     metrics, line = Metrics(), [1, 2]
     metrics.gauge("deerstalker_queue_waiting", "Waiting.", lambda: len(line))
-    metrics.counter("deerstalker_hits", "Hits.", lambda: 10 * len(line))
+    metrics.counters("deerstalker_hits", "Hits.", lambda: {"tiny": 10 * len(line)})
     line.append(3)
     found = samples(metrics)
     assert found["deerstalker_queue_waiting", ()] == 3
-    assert found["deerstalker_hits_total", ()] == 30
+    assert found["deerstalker_hits_total", (("model", "tiny"),)] == 30
 
 
 def test_two_servers_in_one_process_count_apart():
