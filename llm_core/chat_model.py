@@ -31,10 +31,10 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from llm_core.messages import to_turns
+from llm_core.messages import as_messages, to_turns
 from llm_core.options import DEFAULTS, CallOptions, read_options
 from llm_core.parts import CallPart, Part, TextPart
-from llm_core.structured import as_messages, structured_runnable
+from llm_core.structured_output import structured_runnable
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
 PROVIDER = "deerstalker"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -11,7 +12,9 @@ from langchain_core.messages import (
     HumanMessage,
     SystemMessage,
     ToolMessage,
+    convert_to_messages,
 )
+from langchain_core.prompt_values import PromptValue
 
 from llm_core.errors import ModelError
 from llm_core.prompt import Call, Role, Turn
@@ -58,6 +61,15 @@ def _turn(message: BaseMessage) -> Turn:
     if isinstance(message, ChatMessage) and message.role in _ROLES:
         return Turn(_ROLES[message.role], text)
     raise ModelError(f"a message of type {message.type!r} cannot be read by a local chat model")
+
+
+def as_messages(question: LanguageModelInput) -> list[BaseMessage]:
+    """The messages of anything that a chat model accepts as input."""
+    if isinstance(question, PromptValue):
+        return question.to_messages()
+    if isinstance(question, str):
+        return [HumanMessage(question)]
+    return convert_to_messages(question)
 
 
 def content_text(content: str | Sequence[str | dict[Any, Any]]) -> str:

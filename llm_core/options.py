@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llm_core.errors import ModelError
+from llm_core.reply_format import ReplyFormat, read_format
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
 # Accepted for other providers' sake, and true or void here: every reply is strict.
@@ -63,7 +64,7 @@ class CallOptions:
     parallel_tool_calls: bool = True
     logprobs: bool = False
     top_logprobs: int = 0
-    response_format: Any = None
+    response_format: ReplyFormat | None = None
     schema_hint: bool = True
     copy_from: tuple[str, ...] | None = None
     cancel: threading.Event | None = None
@@ -83,6 +84,7 @@ def read_options(
     values = {**defaults, **given}
     tools = tuple(ToolSpec.of(tool) for tool in values.pop("tools", ()))
     values["tool_choice"] = tool_choice_of(values.get("tool_choice"), tools)
+    values["response_format"] = read_format(values.get("response_format"))
     values["stop"] = tuple(defaults["stop"] or () if stop is None else stop)
     if isinstance(values.get("copy_from"), str):
         raise ModelError("copy_from must be a list of texts, not one text")

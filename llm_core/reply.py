@@ -3,15 +3,18 @@
 from collections.abc import Generator, Sequence
 
 from llm_core.calls import ToolCaller
-from llm_core.constrain import json_guide, substring_guide
+from llm_core.constrain import substring_guide
 from llm_core.copying import CopyBias
 from llm_core.engine import Engine
 from llm_core.options import CallOptions
 from llm_core.parts import Part, TextPart, TokenLogprob, Usage
 from llm_core.prompt import ChatTemplate, Turn
+from llm_core.reply_format import JsonFormat, ReplyFormat
 from llm_core.stops import StopText
-from llm_core.structured import schema_hint, schema_of_format
+from llm_core.structured import InvalidReplyError
 from llm_core.tool_choice import Embedder
+from llm_core.tool_prompts import offer_prompt
+from llm_core.toolcalls import NONE
 from llm_core.writing import Writer
 
 
@@ -32,7 +35,8 @@ class Replier:
     ) -> Generator[Part, None, str]:
         """Yield the parts of the reply; returns "stop", "length", "tool_calls" or "repetition".
 
-        `usage` is filled in as tokens are read and written.
+        `usage` is filled in as tokens are read and written. Raises StructuredOutputError where
+        a second reply does not have the form that was asked for either.
         """
         made = yield from self._caller.calls(turns, options, usage)
         if made:
@@ -57,16 +61,58 @@ class Replier:
     def _text(
         self, turns: Sequence[Turn], options: CallOptions, usage: Usage
     ) -> Generator[Part, None, str]:
-        tokenizer = self.engine.tokenizer
-        guide = bias = None
-        if options.response_format is not None:
-            schema = schema_of_format(options.response_format)
-            guide = json_guide(schema, tokenizer, options.max_tokens)
-            turns = [*turns, Turn("user", schema_hint(schema))] if options.schema_hint else turns
-        if options.copy_from:
-            bias = CopyBias(options.copy_from, tokenizer)
-        parts = self._writer.write(self.template.encode(turns), options, usage, guide, bias)
-        return (yield from until_stop(parts, () if guide else options.stop))
+        form = options.response_format
+        if form is not None:
+            return (yield from self._formed(form, turns, options, usage))
+        if options.tools and options.tool_choice != NONE and self.template.knows_tools:
+            prompt = offer_prompt(self.template, turns, options.tools)
+        else:
+            # Without a template for them, a small model would rather repeat tools than answer.
+            prompt = self.template.encode(turns)
+        parts = self._writer.write(prompt, options, usage, bias=self._bias(options))
+        return (yield from until_stop(parts, options.stop))
+
+    def _formed(
+        self, form: ReplyFormat, turns: Sequence[Turn], options: CallOptions, usage: Usage
+    ) -> Generator[Part, None, str]:
+        """A reply that has a form; it is shown as it is written where it is certain to.
+
+        Raises InvalidReplyError where a second reply has not got it either.
+        """
+        asked = list(turns)
+        if options.schema_hint and (hint := form.hint()):
+            asked.append(Turn("user", hint))
+        text, reason = "", None
+        for _ in range(2):
+            guide = form.guide(self.engine.tokenizer, options.max_tokens)
+            prompt = self.template.encode(asked)
+            parts = self._writer.write(prompt, options, usage, guide, self._bias(options))
+            if not isinstance(form, JsonFormat) or form.certain:
+                return (yield from parts)
+            written, finish = _collected(parts)
+            text = "".join(part.text for part in written)
+            reason = form.fault(text)
+            if reason is None:
+                yield from written
+                return finish
+            request = f"That reply is not valid: {reason}. Answer again, correctly."
+            asked += [Turn("assistant", text), Turn("user", request)]
+        raise InvalidReplyError(str(reason), text)
+
+    def _bias(self, options: CallOptions) -> CopyBias | None:
+        if not options.copy_from:
+            return None
+        return CopyBias(options.copy_from, self.engine.tokenizer)
+
+
+def _collected(parts: Generator[TextPart, None, str]) -> tuple[list[TextPart], str]:
+    """All parts of a text, and why it ended."""
+    written = []
+    while True:
+        try:
+            written.append(next(parts))
+        except StopIteration as end:
+            return written, str(end.value)
 
 
 def until_stop(

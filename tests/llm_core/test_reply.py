@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from llm_core.engine import Engine
+from llm_core.errors import ModelError
 from llm_core.options import read_options
 from llm_core.parts import TextPart, Usage
 from llm_core.prompt import Turn
@@ -63,3 +64,56 @@ def test_sampling_options_reach_the_engine(looping):
     hot = {"temperature": 1.0, "seed": 3, "max_tokens": 30}
     assert reply(looping, **hot)[0] != plain
     assert reply(looping, **hot, min_p=0.999)[0] == plain  # only the best token is left
+
+
+def parts(replier: Replier, **options: Any) -> list[TextPart]:
+    turns = [Turn("user", "hello")]
+    return list(replier.reply(turns, read_options(DEFAULTS, None, options), Usage()))
+
+
+def test_the_probability_of_each_token_comes_with_its_text(tiny):
+    replier = Replier(tiny)
+    asked = {"logprobs": True, "top_logprobs": 3, "max_tokens": 20}
+    told = [entry for part in parts(replier, **asked) for entry in part.logprobs]
+    assert len(told) == 20
+    text = "".join(part.text for part in parts(replier, **asked))
+    pieces = b"".join(entry.piece for entry in told).decode(errors="replace")
+    assert pieces.startswith(text) and len(text) > 10  # the last character may be half written
+    for entry in told:
+        assert len(entry.top) == 3 and entry.top[0] == (entry.piece, entry.logprob)  # greedy
+        assert entry.logprob < 0
+        assert [value for _, value in entry.top] == sorted((v for _, v in entry.top), reverse=True)
+    assert not any(part.logprobs for part in parts(replier, max_tokens=20))
+    alone = [e for p in parts(replier, logprobs=True, max_tokens=20) for e in p.logprobs]
+    assert [e.logprob for e in alone] == [e.logprob for e in told]
+    assert not any(entry.top for entry in alone)
+
+
+def test_tokens_behind_a_stop_string_have_no_probability(tiny):
+    replier = Replier(tiny)
+    whole = parts(replier, logprobs=True, max_tokens=20)
+    text = "".join(part.text for part in whole)
+    stop = text[len(text) // 2 :][:6]
+    cut = read_options(DEFAULTS, [stop], {"logprobs": True, "max_tokens": 20})
+    shown = list(replier.reply([Turn("user", "hello")], cut, Usage()))
+    pieces = b"".join(entry.piece for part in shown for entry in part.logprobs)
+    kept = "".join(part.text for part in shown)
+    assert kept == text[: text.index(stop)]
+    assert kept.encode() in pieces.decode(errors="replace").encode()
+    assert stop not in pieces.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"n": 2}, "n must be 1"),
+        ({"top_logprobs": 21, "logprobs": True}, "from 0 to 20, not 21"),
+        ({"top_logprobs": 2}, "needs logprobs=True"),
+        ({"max_tokens": 0}, "at least 1, not 0"),
+        ({"copy_from": "x"}, "list of texts"),
+    ],
+)
+def test_options_that_cannot_hold_are_named(options, reason):
+    with pytest.raises(ModelError, match=reason):
+        read_options(DEFAULTS, None, options)
+    assert read_options(DEFAULTS, None, {"n": 1, "parallel_tool_calls": False})

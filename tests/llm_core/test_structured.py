@@ -1,5 +1,7 @@
 import json
+import re
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +14,14 @@ from typing_extensions import TypedDict
 
 from llm_core.chat_model import LocalChatModel
 from llm_core.errors import ModelError, StructuredOutputError
-from llm_core.structured import json_schema_of, schema_hint, schema_of_format, violation
+from llm_core.reply_format import read_format
+from llm_core.structured import (
+    InvalidReplyError,
+    grammar_holds,
+    json_schema_of,
+    schema_hint,
+    violation,
+)
 
 HOT: dict[str, Any] = {"temperature": 2.0, "max_tokens": 90}
 
@@ -135,11 +144,79 @@ def test_a_prompt_template_may_come_before_it(model):
         Find
     )
     assert isinstance(chain.invoke({"q": "x"}), Find)
-    assert [type(item) for item in chain.stream({"q": "x"})] == [Find]
+    assert {type(item) for item in chain.stream({"q": "x"})} == {Find}
 
 
 async def test_it_works_without_blocking(model):
-    assert isinstance(await model.with_structured_output(Find).ainvoke("x"), Find)
+    chain = model.with_structured_output(Find)
+    found = await chain.ainvoke("x")
+    assert isinstance(found, Find)
+    assert [item async for item in chain.astream("x")][-1] == found
+
+
+def test_a_streamed_dict_grows_to_the_whole_one(model):
+    chain = model.with_structured_output(Find.model_json_schema())
+    items = list(chain.stream("x", seed=1, **HOT))
+    assert items[-1] == chain.invoke("x", seed=1, **HOT)
+    assert len(items) > 5 and items[0] == {}
+    names = [item.get("name", "") for item in items]
+    assert all(later.startswith(name) for name, later in pairwise(names))
+    assert list(items[-1]) == ["name", "count", "parts"]
+
+
+def test_a_streamed_pydantic_model_is_valid_at_every_step(model):
+    class Note(BaseModel):
+        """A note."""
+
+        text: str = Field(max_length=30)
+        tags: list[str] = Field(default=[], max_length=2)
+
+    items = list(model.with_structured_output(Note).stream("x", seed=1, **HOT))
+    assert len(items) > 3 and all(isinstance(item, Note) for item in items)
+    assert all(len(a.text) <= len(b.text) for a, b in pairwise(items))
+
+
+def test_the_stream_with_the_raw_reply_adds_up_to_the_result(model):
+    chain = model.with_structured_output(Find, include_raw=True)
+    whole = None
+    for item in chain.stream("x"):
+        whole = item if whole is None else whole + item
+    expected = chain.invoke("x")
+    assert (whole["parsed"], whole["parsing_error"]) == (expected["parsed"], None)
+    assert whole["raw"].content == expected["raw"].content
+
+
+def test_a_streamed_reply_that_fails_is_repaired_or_refused(model):
+    stream = model.with_structured_output(Never).stream("x")
+    with pytest.raises(StructuredOutputError, match="never right"):
+        list(stream)
+    [*_, last] = model.with_structured_output(Never, include_raw=True).stream("x")
+    assert last["parsed"] is None and isinstance(last["parsing_error"], StructuredOutputError)
+
+
+class Once(BaseModel):
+    """Refuses the first object that is made of it."""
+
+    flag: bool
+
+    @field_validator("flag")
+    @classmethod
+    def refuse_once(cls, value: bool) -> bool:
+        REFUSED.append(value)
+        if len(REFUSED) == 1:
+            raise ValueError("not yet")
+        return value
+
+
+REFUSED: list[bool] = []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_repaired_reply_is_a_result(model, streamed):
+    REFUSED.clear()
+    chain = model.with_structured_output(Once)
+    found = [*chain.stream("x")][-1] if streamed else chain.invoke("x")
+    assert isinstance(found, Once) and len(REFUSED) > 1
 
 
 def test_response_format_alone_gives_json_text(model):
@@ -151,10 +228,45 @@ def test_response_format_alone_gives_json_text(model):
     )
 
 
-@pytest.mark.parametrize("bad", [{"type": "text"}, {"type": "json_schema"}, "json", {}])
+def test_a_reply_has_the_pattern_or_is_one_of_the_choices(model):
+    for seed in range(4):
+        hot = {**HOT, "seed": seed}
+        pattern = {"type": "regex", "pattern": "[0-9]{3}-[a-f]{2}"}
+        reply = model.invoke("x", response_format=pattern, **hot)
+        assert re.fullmatch("[0-9]{3}-[a-f]{2}", str(reply.content))
+        choices = {"type": "choice", "choices": ["red", "green goose"]}
+        assert model.invoke("x", response_format=choices, **hot).content in choices["choices"]
+    assert model.invoke("x", response_format={"type": "text"}).content == model.invoke("x").content
+
+
+ODD = {
+    "type": "object",
+    "properties": {"flag": {"type": "boolean", "not": {"const": True}}},
+    "required": ["flag"],
+}
+
+
+def test_what_the_grammar_does_not_hold_is_asked_for_twice_and_never_shown_unchecked(model):
+    wanted = {"type": "json_schema", "json_schema": {"name": "f", "schema": ODD}}
+    seen = set()
+    for seed in range(12):
+        try:
+            reply = model.invoke("x", response_format=wanted, seed=seed, **HOT)
+            seen.add(json.loads(str(reply.content))["flag"])
+        except InvalidReplyError as error:
+            assert json.loads(error.reply) == {"flag": True} and "$.flag" in str(error)
+            seen.add("refused")
+    assert seen == {False, "refused"}
+    assert not grammar_holds(ODD) and grammar_holds(Find.model_json_schema())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"type": "xml"}, {"type": "json_schema"}, {"type": "regex"}, {"type": "choice"}, "json", {}],
+)
 def test_an_unknown_format_is_named(bad):
     with pytest.raises(ModelError, match="response_format must be"):
-        schema_of_format(bad)
+        read_format(bad)
 
 
 def test_unknown_methods_and_missing_schemas_are_refused(model):
