@@ -9,11 +9,9 @@ plain weights: replies that must have a form are decoded under a grammar.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForLLMRun,
@@ -22,30 +20,40 @@ from langchain_core.callbacks import (
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import generate_from_stream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, run_in_executor
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from llm_core.chunks import PROVIDER, last_chunk, part_chunk
 from llm_core.messages import as_messages, to_turns
 from llm_core.options import DEFAULTS, CallOptions, read_options
-from llm_core.parts import CallPart, Part, TextPart
+from llm_core.parts import Usage
 from llm_core.structured_output import structured_runnable
 from llm_core.toolcalls import ToolSpec, tool_choice_of
 
-PROVIDER = "deerstalker"
+
+class _Table(dict[Any, Any]):
+    """What copies of a model share, and what is not written down with it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Table":
+        return self
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Table, ()
 
 
 class LocalChatModel(BaseChatModel):
     """A chat model in this process.
 
-    Every field but the last five may be overridden per call, as may `tools`, `tool_choice`,
-    `response_format`, `copy_from` (texts whose words are preferred in JSON values) and
-    `cancel` (a threading.Event that ends the call within one token).
+    Every field but the last five may be overridden per call. A call may also give `tools`,
+    `tool_choice`, `parallel_tool_calls`, `response_format` (JSON, a pattern or choices, see
+    `llm_core.reply_format`), `logprobs` and `top_logprobs` (told in `response_metadata` as
+    OpenAI does), `copy_from` (texts whose words are preferred in JSON values) and `cancel` (a
+    threading.Event that ends the call within one token).
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -73,7 +81,8 @@ class LocalChatModel(BaseChatModel):
     embeddings: Any = Field(default=None, exclude=True, repr=False)
     """An embedding model that helps to decide whether a tool is called; optional."""
 
-    _repliers: dict[tuple[Any, ...], Any] = PrivateAttr(default_factory=dict)
+    _repliers: dict[Any, Any] = PrivateAttr(default_factory=_Table)
+    _hashes: dict[Any, Any] = PrivateAttr(default_factory=_Table)
 
     def score(
         self, prompt: LanguageModelInput, continuations: Sequence[str], **kwargs: Any
@@ -119,12 +128,10 @@ class LocalChatModel(BaseChatModel):
         """The most tokens that a prompt and its reply may have together."""
         return int(self._replier(self.model).window)
 
-    @cached_property
+    @property
     def model_hash(self) -> str:
         """The hash of the model's files."""
-        from llm_core.loading import model_hash, resolve
-
-        return model_hash(resolve(self.model, self._cache_dir()))
+        return self._hash_of(self.model)
 
     def configuration(self) -> dict[str, Any]:
         """The settings as JSON values; `LocalChatModel(**settings)` is the same model again."""
@@ -140,13 +147,14 @@ class LocalChatModel(BaseChatModel):
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
         """The size of the prompt that these messages become."""
-        from llm_core.toolcalls import offer_turns
+        from llm_core.tool_prompts import offer_prompt
 
+        template = self._replier(self.model).template
         turns = to_turns(messages)
-        if tools:
-            specs = [ToolSpec.of(convert_to_openai_tool(tool)) for tool in tools]
-            turns = offer_turns(turns, specs)
-        return len(self._replier(self.model).template.encode(turns))
+        if not tools:
+            return len(template.encode(turns))
+        specs = [ToolSpec.of(convert_to_openai_tool(tool)) for tool in tools]
+        return len(offer_prompt(template, turns, specs))
 
     def bind_tools(
         self,
@@ -172,9 +180,39 @@ class LocalChatModel(BaseChatModel):
         kwargs.pop("strict", None)  # every reply is strict
         return structured_runnable(self, schema, method=method, include_raw=include_raw, **kwargs)
 
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain may write this model down; its weights are not part of that."""
+        return True
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """Settings that have to change their form to be written as JSON."""
+        return {} if self.cache_dir is None else {"cache_dir": str(self.cache_dir)}
+
     @property
     def _llm_type(self) -> str:
         return PROVIDER
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        # Agents then ask for `response_format`, rather than for a tool that stands for it.
+        return ModelProfile(
+            text_inputs=True,
+            text_outputs=True,
+            tool_calling=True,
+            tool_choice=True,
+            structured_output=True,
+        )
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The key of LangChain's caches, which changes when the files of the model do."""
+        kwargs.pop("cancel", None)
+        files = [self._hash_of(kwargs.get("model") or self.model)]
+        if adapter := kwargs.get("adapter") or self.adapter:
+            from llm_core.store import sha256_of
+
+            files += [sha256_of(file) for file in sorted(Path(adapter).glob("adapter_*"))]
+        return "---".join([super()._get_llm_string(stop, **kwargs), *files])
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
@@ -193,18 +231,38 @@ class LocalChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 (given by the base)
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        from llm_core.parts import Usage
-
         options = self._options(stop, kwargs)
         usage = Usage()
         parts = self._replier(options.model).reply(to_turns(messages), options, usage)
-        while True:
-            try:
-                part = next(parts)
-            except StopIteration as end:
-                yield _last_chunk(options.model, str(end.value), usage.prompt, usage.reply)
-                return
-            yield part_chunk(part)
+        try:
+            while True:
+                try:
+                    part = next(parts)
+                except StopIteration as end:
+                    yield last_chunk(options.model, str(end.value), usage)
+                    return
+                yield part_chunk(part)
+        finally:
+            parts.close()
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 (same)
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        # Unlike the inherited method, a reader that goes away ends the work in its thread.
+        cancel = kwargs.pop("cancel", None) or threading.Event()
+        chunks = self._stream(messages, stop, cancel=cancel, **kwargs)
+        ended = False
+        try:
+            while (chunk := await run_in_executor(None, next, chunks, None)) is not None:
+                yield chunk
+            ended = True
+        finally:
+            if not ended:
+                cancel.set()
 
     def _generate(
         self,
@@ -236,6 +294,14 @@ class LocalChatModel(BaseChatModel):
         defaults = {name: getattr(self, name) for name in (*DEFAULTS, "stop")}
         return read_options(defaults, stop, kwargs)
 
+    def _hash_of(self, name: str) -> str:
+        from llm_core.loading import model_hash, resolve
+
+        folder = resolve(name, self._cache_dir())
+        if folder not in self._hashes:
+            self._hashes[folder] = model_hash(folder)
+        return str(self._hashes[folder])
+
     def _cache_dir(self) -> Path:
         from llm_core.settings import load_settings
 
@@ -262,31 +328,3 @@ class LocalChatModel(BaseChatModel):
             found = Replier(engine, self.embeddings, self.window)
             self._repliers[(name, *settled)] = found
         return found
-
-
-def _last_chunk(model: str, finish: str, prompt: int, reply: int) -> ChatGenerationChunk:
-    message = AIMessageChunk(
-        content="",
-        chunk_position="last",
-        response_metadata={
-            "model_name": model,
-            "model_provider": PROVIDER,
-            "finish_reason": finish,
-        },
-        usage_metadata=UsageMetadata(
-            input_tokens=prompt, output_tokens=reply, total_tokens=prompt + reply
-        ),
-    )
-    return ChatGenerationChunk(message=message, generation_info={"finish_reason": finish})
-
-
-def part_chunk(part: Part) -> ChatGenerationChunk:
-    """A part of a reply as LangChain streams it; the first one of a call carries its id."""
-    if isinstance(part, TextPart):
-        return ChatGenerationChunk(message=AIMessageChunk(content=part.text))
-    if isinstance(part, CallPart):
-        call_id = f"call_{uuid4().hex[:24]}"
-        call = tool_call_chunk(name=part.name, args="", id=call_id, index=part.index)
-    else:
-        call = tool_call_chunk(args=part.text, index=part.index)
-    return ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 256  # a text, with its two special tokens, where the model names no other limit
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SETTINGS = ("model", "cache_dir", "threads", "batch_tokens", "dtype", "deterministic")
 Pooling = Literal["mean", "cls"]
 Floats = NDArray[np.float32]
 
@@ -80,6 +81,13 @@ class LocalEmbeddings(Embeddings):
         self._folder: Path | None = None
         self._loaded: tuple[Encoder, Tokenizer] | None = None
         self._pooling: Pooling = "mean"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The settings, for pickle and copies; weights and locks are made anew."""
+        return {name: getattr(self, name) for name in _SETTINGS}
+
+    def __setstate__(self, settings: dict[str, Any]) -> None:
+        self.__init__(**settings)  # type: ignore[misc]  # the way to make the locks anew
 
     @property
     def dimension(self) -> int:
