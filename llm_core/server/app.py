@@ -4,9 +4,7 @@ Nothing is global: the models, the gate and the settings come from the caller, w
 the guard around the app that asks for tokens and counts requests.
 """
 
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request
@@ -48,18 +46,9 @@ class State(BaseModel):
 def create_app(models: Models, gate: Gate, settings: "ServerSettings") -> FastAPI:
     """The application over these models; each request for a reply holds a slot of `gate`."""
     pool = ThreadPoolExecutor(gate.slots, thread_name_prefix="reply")
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
     app = FastAPI(
         title="Deerstalker",
         summary="Language models of this machine behind OpenAI's interface.",
-        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         responses={"4XX": {"model": errors.ErrorBody}, "5XX": {"model": errors.ErrorBody}},

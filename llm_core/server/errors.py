@@ -123,7 +123,7 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # Of the branches of a union, the one that got furthest is the one that was meant.
     worst = max(error.errors(), key=lambda entry: len(entry["loc"]))
-    param = _param(worst["loc"], error.body)
+    param = _param(worst["loc"], error.body, worst["type"] == "missing")
     message = worst["msg"].removeprefix("Value error, ")
     if worst["type"] == "json_invalid":
         message, param = "the body is not valid JSON", None
@@ -150,17 +150,16 @@ async def _on_failure(_: Request, __: Exception) -> JSONResponse:
     return _answer(500, internal())
 
 
-def _param(place: Sequence[int | str], body: Any) -> str | None:
-    """The path to a field in the client's own body, without the validator's names of branches."""
+def _param(place: Sequence[int | str], body: Any, missing: bool) -> str | None:
+    """The path to a field in the client's own body, without the validator's names of branches.
+
+    `missing` says that the last name of `place` is that of a field which the body lacks.
+    """
     path: list[str] = []
     at = body
-    for number, part in enumerate(place[1:], 1):
-        last = number == len(place) - 1
-        if isinstance(at, dict) and (part in at or last):
-            at = at.get(part)
-        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+    for part in place[1:-1] if missing else place[1:]:
+        known = isinstance(at, dict) and part in at
+        if known or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
             at = at[part]
-        else:
-            continue
-        path.append(str(part))
-    return ".".join(path) or None
+            path.append(str(part))
+    return ".".join([*path, str(place[-1])] if missing and place[1:] else path) or None

@@ -1,11 +1,11 @@
 """One server over the tiny random model for the whole session, and clients of it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import openai
 import pytest
+from fastapi import FastAPI
 
 from llm_core.engine import Engine
 from llm_core.reply import Replier
@@ -15,6 +15,7 @@ from llm_core.server.models import AdapterOffer, Models
 from llm_core.server.settings import ServerSettings
 from tests.llm_core.server.live import serving
 from tests.llm_core.tiny import build_adapter, build_tiny
+from tests.tiny_models import write_bert
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +24,24 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     tiny = Engine(folder, threads=1)
     adapter = build_adapter(tmp_path_factory.mktemp("served"))
     offers = {"tiny-writer": AdapterOffer(adapter, "tiny")}
-    found = Models({"tiny": "tiny"}, adapters=offers, open_chat=lambda _: Replier(tiny))
+    bert = write_bert(tmp_path_factory.mktemp("bert"))
+    found = Models(
+        {"tiny": "tiny"},
+        {"tiny-bert": str(bert)},
+        offers,
+        open_chat=lambda _: Replier(tiny),
+    )
     found.load("tiny")
     return found
 
 
 @pytest.fixture(scope="session")
-def address(models: Models) -> Iterator[str]:
-    app = create_app(models, Gate(slots=2, queue=64), ServerSettings())
+def app(models: Models) -> FastAPI:
+    return create_app(models, Gate(slots=2, queue=64), ServerSettings())
+
+
+@pytest.fixture(scope="session")
+def address(app: FastAPI) -> Iterator[str]:
     with serving(app) as url:
         yield url
 
@@ -45,8 +56,3 @@ def http(address: str) -> Iterator[httpx.Client]:
 def client(address: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def tiny_adapter_folder(models: Models) -> Path:
-    return Path(models.chat("tiny-writer").adapter or "")
