@@ -3,6 +3,7 @@
 PDFium is not thread-safe: one lock serves the whole process, and everything opened is closed.
 """
 
+import io
 import re
 import threading
 import time
@@ -11,15 +12,19 @@ from typing import Any, Final
 
 from retrievers.documents import Heading, Page
 from retrievers.errors import TOO_SLOW, DocumentError
-from retrievers.loaders import MAX_CHARACTERS, Loaded
-from retrievers.thai import is_mojibake, may_be_broken, repair_mojibake
+from retrievers.loaders import MAX_CHARACTERS, Loaded, ocr
+from retrievers.loaders.pdf_layout import PageLines, page_texts
+from retrievers.loaders.pdf_words import HYPHEN, read_lines
+from retrievers.loaders.scripts import logical, require_meaning
+from retrievers.thai import is_mojibake, repair_mojibake
 
 MAX_PAGES: Final = 10_000
 MAX_SECONDS: Final = 120.0  # for one file; looked at after each page
+MAX_SCANNED: Final = 500  # pages read by OCR
+MAX_PIXELS: Final = 4000.0  # of a page's longer side in the picture for OCR
 _LOCK: Final = threading.Lock()
 
-_HYPHEN: Final = "\ufffe"  # PDFium's sign for a hyphen at a line end; it drops the line end itself
-_SPLIT_WORD: Final = re.compile(rf"(?<![\w-])([^\W_][\w-]*){_HYPHEN}(\w*)")
+_SPLIT_WORD: Final = re.compile(rf"(?<![\w-])([^\W_][\w-]*){HYPHEN}(\w*)")
 _WORD: Final = re.compile(r"[^\W_][\w-]*[^\W_]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 _LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
@@ -47,11 +52,14 @@ def load(data: bytes) -> Loaded:
         raise DocumentError("broken PDF: it does not begin as one")
     with _LOCK:
         texts, title, outline = _extract(data)
-    if is_mojibake("\n".join(texts)):
+    whole = "\n".join(texts)
+    if is_mojibake(whole):
         texts = [repair_mojibake(text, certain=True) for text in texts]
         title = repair_mojibake(title)
         outline = [(repair_mojibake(name), level, page) for name, level, page in outline]
-    texts = _tidy(texts)
+    else:
+        require_meaning(whole)
+    texts = _tidy([logical(text) for text in texts])
     pages = [Page(number, text) for number, text in enumerate(texts, 1)]
     headings = _outlined(texts, outline) or _numbered(texts)
     pages = [Page(p.number, p.text, tuple(headings.get(p.number or 0, ()))) for p in pages]
@@ -71,7 +79,7 @@ def _extract(data: bytes) -> tuple[list[str], str, list[tuple[str, int, int]]]:
     try:
         texts = _page_texts(document)
         if not any(text.strip() for text in texts):
-            raise DocumentError(_why_empty(document))
+            texts = _scanned(document)
         return texts, _stated_title(document), _outline(document)
     except pypdfium2.PdfiumError as err:
         raise DocumentError(f"broken PDF: {err}") from err
@@ -86,47 +94,75 @@ def _page_texts(document: Any) -> list[str]:
     if count > MAX_PAGES:
         raise DocumentError(f"too large: {count:,} pages, limit {MAX_PAGES:,}")
     began, total = time.monotonic(), 0
-    texts: list[str] = []
+    pages: list[PageLines] = []
     for index in range(count):
-        texts.append(_page_text(document, index, MAX_CHARACTERS - total))
-        total += len(texts[-1])
+        page, characters = _page_lines(document, index, MAX_CHARACTERS - total)
+        pages.append(page)
+        total += characters
         if time.monotonic() - began > MAX_SECONDS:
             raise DocumentError(
                 f"{TOO_SLOW}: {index + 1} of {count} pages took over {MAX_SECONDS:.0f} s; touch"
                 " the file to try again"
             )
-    return texts
+    return page_texts(pages)
 
 
-def _page_text(document: Any, index: int, allowed: int) -> str:
-    """Text of one page; a page that cannot be opened has none, as in a PDF viewer."""
+def _page_lines(document: Any, index: int, allowed: int) -> tuple[PageLines, int]:
+    """Lines of one page and its characters; none of one that cannot be opened, as in a viewer."""
     import pypdfium2
-    from pypdfium2 import raw
 
     try:
         page = document[index]
     except pypdfium2.PdfiumError:
-        return ""
+        return PageLines([], 0, 0), 0
     try:
         textpage = page.get_textpage()
         try:
-            count = textpage.count_chars()
+            count = max(0, textpage.count_chars())
             if count > allowed:
                 raise DocumentError(f"too large: over {MAX_CHARACTERS:,} characters")
-            text = str(textpage.get_text_range()) if count > 0 else ""
-            if may_be_broken(text):
-                # The call above drops some control characters, which are Thai vowels here.
-                codes = (raw.FPDFText_GetUnicode(textpage, n) for n in range(count))
-                units = "".join(_HYPHEN if code == 2 else chr(code) for code in codes)
-                text = units.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            return text
+            _, bottom, _, top = page.get_bbox()
+            lines = read_lines(textpage, count)
+            return PageLines(lines, bottom, top, page.get_rotation() == 0), count
         finally:
             textpage.close()
     finally:
         page.close()
 
 
-def _why_empty(document: Any) -> str:
+def _scanned(document: Any) -> list[str]:
+    """Texts of pages that have none of their own, where they are pictures and OCR is at hand."""
+    if not _has_pictures(document):
+        raise DocumentError("empty: no text in it")
+    command = ocr.find_tesseract()
+    if command is None:
+        raise DocumentError(f"no text layer: its pages are images; {ocr.OFFER}")
+    if len(document) > MAX_SCANNED:
+        raise DocumentError(
+            f"too large: {len(document):,} scanned pages, limit {MAX_SCANNED}; make it searchable"
+            " with OCR first"
+        )
+    spoken = ocr.languages(command)
+    texts = [ocr.read_picture(command, _png(document, at), spoken) for at in range(len(document))]
+    if not any(texts):
+        raise DocumentError("no text layer: its pages are images, and OCR found no text in them")
+    return texts
+
+
+def _png(document: Any, index: int) -> bytes:
+    """A picture of one page."""
+    page = document[index]
+    try:
+        stream = io.BytesIO()
+        width, height = page.get_size()
+        scale = min(ocr.DPI / 72, MAX_PIXELS / max(width, height, 1.0))
+        page.render(scale=scale, grayscale=True).to_pil().save(stream, "PNG")
+        return stream.getvalue()
+    finally:
+        page.close()
+
+
+def _has_pictures(document: Any) -> bool:
     import pypdfium2
     from pypdfium2 import raw
 
@@ -137,10 +173,10 @@ def _why_empty(document: Any) -> str:
             continue
         try:
             if any(True for _ in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)):
-                return "no text layer: its pages are images; make it searchable with OCR first"
+                return True
         finally:
             page.close()
-    return "empty: no text in it"
+    return False
 
 
 def _stated_title(document: Any) -> str:

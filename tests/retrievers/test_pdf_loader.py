@@ -54,9 +54,9 @@ def test_numbered_lines_are_headings(load: Load) -> None:
 
 def test_the_outline_gives_headings(load: Load) -> None:
     writer = pypdf.PdfWriter(io.BytesIO(make_pdf([[b"About", b"Text."], [b"Food", b"Grass."]])))
-    part = writer.add_outline_item("About", 0)
-    writer.add_outline_item("Food", 1, parent=part)
-    writer.add_outline_item("Not in the text", 1)
+    part = writer.add_outline_item(title="About", page_number=0)
+    writer.add_outline_item(title="Food", page_number=1, parent=part)
+    writer.add_outline_item(title="Not in the text", page_number=1)
     stream = io.BytesIO()
     writer.write(stream)
     pages = load(stream.getvalue()).pages
