@@ -10,7 +10,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from llm_core.constrain import Guide
+from llm_core.guides import Guide
 from llm_core.loops import LoopGuard
 from llm_core.sampling import Sampler, best_tokens, log_probability
 

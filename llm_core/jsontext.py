@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 _NUMBER = b"0123456789+-.eE"
+_ARRAY, _OBJECT = b"["[0], b"{"[0]
 
 
-@dataclass
+@dataclass(slots=True)
 class JsonScan:
     """Follows JSON text: inside a string or not, key or value, and the value so far.
 
@@ -17,11 +18,24 @@ class JsonScan:
     value: bytes = b""  # of the string or number being written, without its quote
     in_number: bool = False
     _escaped: bool = False
-    _open: list[int] = field(default_factory=list)
+    _open: list[tuple[int, int]] = field(default_factory=list)  # bracket, commas behind it
     _key_next: bool = False
+
+    @property
+    def items(self) -> int:
+        """How many items the innermost array has, the one being written too; 0 elsewhere."""
+        return self._open[-1][1] + 1 if self._open and self._open[-1][0] == _ARRAY else 0
+
+    @property
+    def keys(self) -> int:
+        """How many keys the innermost object has, the one being written too; 0 elsewhere."""
+        return self._open[-1][1] + 1 if self._open and self._open[-1][0] == _OBJECT else 0
 
     def feed(self, text: bytes) -> None:
         """Read on."""
+        if self.in_string and not self._escaped and b'"' not in text and b"\\" not in text:
+            self.value += text
+            return
         for byte in text:
             self._step(byte)
 
@@ -62,11 +76,13 @@ class JsonScan:
     def _outside(self, byte: int) -> None:
         self.in_number, self.value = False, b""
         if byte in b"{[":
-            self._open.append(byte)
-            self._key_next = byte == ord("{")
+            self._open.append((byte, 0))
+            self._key_next = byte == _OBJECT
         elif byte in b"}]" and self._open:
             self._open.pop()
-        elif byte == ord(","):
-            self._key_next = bool(self._open) and self._open[-1] == ord("{")
+        elif byte == ord(",") and self._open:
+            bracket, commas = self._open[-1]
+            self._open[-1] = bracket, commas + 1
+            self._key_next = bracket == _OBJECT
         elif byte == ord(":"):
             self._key_next = False

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llm_core.masks import Mask
+
 Floats = NDArray[np.float32]
 Ids = NDArray[np.intp]
 _CUT = -4.0  # the first cut, in natural log below the best token; doubled while it is too high
@@ -67,13 +69,16 @@ class Sampler:
         self._seen = set(prompt) if sampling.repetition_penalty != 1 else set[int]()
         self._used: Counter[int] = Counter()
 
-    def pick(self, logits: Tensor, allowed: NDArray[np.bool_] | None = None) -> int:
-        """One token id from float32 logits (V,), where -inf or `allowed` False forbids."""
+    def pick(self, logits: Tensor, mask: Mask | None = None) -> int:
+        """One token id from float32 logits (V,), where -inf or `mask` forbids."""
         how = self._sampling
         values = self._penalised(logits.numpy())
-        if allowed is not None:
-            values = np.where(allowed, values, np.float32(-np.inf))
-        if how.temperature == 0 or how.top_k == 1:
+        greedy = how.temperature == 0 or how.top_k == 1
+        if greedy and (mask is None or mask.allows(int(values.argmax()))):
+            return int(values.argmax())
+        if mask is not None:
+            values = np.where(mask.array(), values, np.float32(-np.inf))
+        if greedy:
             return int(values.argmax())
         scaled = (values - values.max()) / np.float32(how.temperature)
         if not how.top_k:

@@ -1,86 +1,111 @@
-"""Prepare a JSON schema for decoding: closed objects, and a bound on everything that can grow."""
+"""Prepare a JSON schema for decoding: which keys an object may have, and what else must give.
 
-from dataclasses import dataclass
+What a copy made here accepts, the original accepts too, or a validator refuses it afterwards.
+"""
+
+from collections.abc import Callable, Iterator
 from typing import Any
 
+Schema = dict[str, Any]
+
 _CHILD_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_CHILD_LISTS = ("anyOf", "oneOf", "prefixItems")
-_CHILDREN = ("items", "additionalProperties", "contains", "additionalItems")
-_FIXES_STRING = ("maxLength", "enum", "const", "format", "pattern")
+_CHILD_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_CHILDREN = ("items", "additionalProperties", "contains", "additionalItems", "not", "if", "then")
+_COMPOSING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "patternProperties", "if"}
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """Limits put where a schema states none: characters, items, and size of integers."""
+def closed(schema: Schema) -> Schema:
+    """A copy in which objects with named properties admit no others, and required ones come first.
 
-    string: int = 240
-    items: int = 16
-    integer: int = 10**12
-
-
-def bounded(schema: dict[str, Any], bounds: Bounds | None = None) -> dict[str, Any]:
-    """A copy of `schema` that a decoder can follow to an end.
-
-    Objects with named properties admit no others, required properties come first, and
-    strings, arrays and integers without a limit get the one of `bounds`. Everything the copy
-    accepts, the original accepts too.
+    An object that says itself whether it is open stays so, and so does one that is merged with
+    another schema, for there a key may be named elsewhere. Everything the copy accepts, the
+    original accepts too.
     """
-    return _bound(schema, bounds or Bounds(), merged=False)
+    return _close(schema, merged=False)
 
 
-def _bound(node: dict[str, Any], bounds: Bounds, *, merged: bool) -> dict[str, Any]:
-    out = dict(node)
-    for key in _CHILD_MAPS:
-        if isinstance(out.get(key), dict):
-            out[key] = {k: _child(v, bounds, False) for k, v in out[key].items()}
-    for key in _CHILD_LISTS:
-        if isinstance(out.get(key), list):
-            # Alternatives beside sibling properties are merged with them, so stay open.
-            out[key] = [_child(v, bounds, merged or "properties" in out) for v in out[key]]
-    if isinstance(out.get("allOf"), list):
-        alone = len(out["allOf"]) == 1 and "properties" not in out
-        out["allOf"] = [_child(v, bounds, merged or not alone) for v in out["allOf"]]
-    for key in _CHILDREN:
-        if key in out:
-            out[key] = _child(out[key], bounds, False)
-    _limit(out, bounds, merged)
+def loosened(schema: Schema, compiles: Callable[[str], bool]) -> Schema:
+    """A copy without what a grammar engine most often refuses; it accepts more.
+
+    Patterns for which `compiles` is False go, as do the neighbours of references, conditions,
+    and patterns of keys where several could hold for the same key.
+    """
+    return _loosen(schema, compiles)
+
+
+def numbers_of(schema: Any, *names: str) -> Iterator[int]:
+    """The values of these keywords, wherever in the schema they stand."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield from (node[name] for name in names if isinstance(node.get(name), int))
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node
+
+
+def _close(node: Schema, *, merged: bool) -> Schema:
+    composed = merged or bool(_COMPOSING & node.keys())
+    alone = "properties" not in node and not merged
+
+    def child(value: Any, keyword: str) -> Any:
+        if not isinstance(value, dict):
+            return value
+        inside = keyword in ("anyOf", "oneOf") and not alone
+        inside |= keyword == "allOf" and not (alone and len(node["allOf"]) == 1)
+        return _close(value, merged=inside)
+
+    out = _mapped(node, child)
+    if isinstance(out.get("properties"), dict):
+        closes = not composed and "additionalProperties" not in out
+        out["properties"] = _ordered(out["properties"], out.get("required"), closes)
+        if closes:
+            out["additionalProperties"] = False
     return out
 
 
-def _child(value: Any, bounds: Bounds, merged: bool) -> Any:
-    return _bound(value, bounds, merged=merged) if isinstance(value, dict) else value
-
-
-def _limit(node: dict[str, Any], bounds: Bounds, merged: bool) -> None:
-    kinds = node.get("type", [])
-    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
-    if isinstance(node.get("properties"), dict):
-        _close(node, merged)
-    if "string" in kinds and not any(key in node for key in _FIXES_STRING):
-        node["maxLength"] = max(bounds.string, node.get("minLength", 0))
-    if "array" in kinds and not {"maxItems", "prefixItems", "enum", "const"} & node.keys():
-        node["maxItems"] = max(bounds.items, node.get("minItems", 0))
-    if "integer" in kinds and not {"enum", "const"} & node.keys():
-        _limit_integer(node, bounds.integer)
-
-
-def _limit_integer(node: dict[str, Any], size: int) -> None:
-    low = node.get("minimum", node.get("exclusiveMinimum"))
-    high = node.get("maximum", node.get("exclusiveMaximum"))
-    if low is None and (high is None or high > -size):
-        node["minimum"] = -size
-    if high is None and (low is None or low < size):
-        node["maximum"] = size
-
-
-def _close(node: dict[str, Any], merged: bool) -> None:
-    required = list(dict.fromkeys(node.get("required", [])))
-    properties = node["properties"]
-    composed = merged or {"allOf", "anyOf", "oneOf", "$ref", "patternProperties"} & node.keys()
-    closes = not composed and "additionalProperties" not in node
-    first = {name: properties[name] for name in properties if name in required}
+def _ordered(properties: Schema, required: Any, closes: bool) -> Schema:
+    """The properties, those that must be there first."""
+    names = (
+        [each for each in required if isinstance(each, str)] if isinstance(required, list) else []
+    )
+    first = {name: value for name, value in properties.items() if name in names}
     if closes:
         # A key that is required but not described may hold anything.
-        first |= {name: {} for name in required if name not in properties}
-        node["additionalProperties"] = False
-    node["properties"] = {**first, **{k: v for k, v in properties.items() if k not in required}}
+        first |= {name: {} for name in names if name not in properties}
+    return {**first, **{k: v for k, v in properties.items() if k not in first}}
+
+
+def _loosen(node: Schema, compiles: Callable[[str], bool]) -> Schema:
+    def child(value: Any, _keyword: str) -> Any:
+        return _loosen(value, compiles) if isinstance(value, dict) else value
+
+    out = _mapped(node, child)
+    if isinstance(out.get("$ref"), str):
+        kept = ("$ref", "$defs", "definitions", "$id", "id")
+        return {name: out[name] for name in kept if name in out}
+    for name in ("if", "then", "else", "not", "propertyNames", "dependencies", "multipleOf"):
+        out.pop(name, None)
+    if isinstance(out.get("pattern"), str) and not compiles(out["pattern"]):
+        del out["pattern"]
+    if out.pop("patternProperties", None) is not None:
+        out.pop("additionalProperties", None)
+    return out
+
+
+def _mapped(node: Schema, child: Callable[[Any, str], Any]) -> Schema:
+    """A copy of a schema whose subschemas are what `child` makes of them and their keyword."""
+    out = dict(node)
+    for key in _CHILD_MAPS:
+        if isinstance(out.get(key), dict):
+            out[key] = {name: child(value, key) for name, value in out[key].items()}
+    for key in _CHILD_LISTS:
+        if isinstance(out.get(key), list):
+            out[key] = [child(value, key) for value in out[key]]
+    for key in _CHILDREN:
+        if isinstance(out.get(key), dict):
+            out[key] = child(out[key], key)
+        elif isinstance(out.get(key), list):
+            out[key] = [child(value, key) for value in out[key]]
+    return out

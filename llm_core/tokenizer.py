@@ -13,10 +13,9 @@ from llm_core.errors import ModelFileError
 from llm_core.jsonfile import read_json
 
 if TYPE_CHECKING:
+    from llm_core.grammars import Grammars
     from llm_core.tokenization.fast import FastStream
     from llm_core.tokenization.stream import TokenStream
-
-_DIGITS = {bytes([byte]) for byte in b"0123456789.eE"}
 
 
 class TextTokenizer:
@@ -85,14 +84,16 @@ class TextTokenizer:
         return {piece: token for token, piece in enumerate(self.pieces) if piece}
 
     @cached_property
-    def digits(self) -> NDArray[np.bool_]:
-        """Which tokens begin with a byte that may continue a JSON number, (vocabulary,)."""
-        return np.array([piece[:1] in _DIGITS for piece in self.pieces])
-
-    @cached_property
     def letters(self) -> NDArray[np.int16]:
         """The length in bytes of each token that is all letters, 0 for others."""
         return np.array([len(p) if p.isalpha() else 0 for p in self.pieces], dtype=np.int16)
+
+    @cached_property
+    def grammars(self) -> "Grammars":
+        """The grammars of replies that were asked for in this vocabulary."""
+        from llm_core.grammars import Grammars
+
+        return Grammars(self)
 
     def _end_ids(self, folder: Path) -> list[int]:
         ends: list[int] = []

@@ -4,7 +4,7 @@ import random
 from jsonschema import Draft202012Validator
 
 from llm_core.jsontext import JsonScan
-from llm_core.schemas import Bounds, bounded
+from llm_core.schemas import closed, loosened, numbers_of
 
 
 def test_objects_are_closed_and_required_keys_come_first():
@@ -13,55 +13,71 @@ def test_objects_are_closed_and_required_keys_come_first():
         "properties": {"x": {"type": "null"}, "y": {"type": "null"}},
         "required": ["y"],
     }
-    out = bounded(schema)
+    out = closed(schema)
     assert out["additionalProperties"] is False
     assert list(out["properties"]) == ["y", "x"]
     assert "additionalProperties" not in schema
 
 
 def test_a_required_key_without_a_description_may_hold_anything():
-    out = bounded({"properties": {"x": {}}, "required": ["y"]})
+    out = closed({"properties": {"x": {}}, "required": ["y"]})
     assert out["properties"] == {"y": {}, "x": {}}
 
 
-def test_what_grows_gets_a_limit_and_what_has_one_keeps_it():
-    bounds = Bounds(string=9, items=3, integer=50)
-    assert bounded({"type": "string"}, bounds)["maxLength"] == 9
-    assert bounded({"type": "string", "minLength": 20}, bounds)["maxLength"] == 20
-    assert "maxLength" not in bounded({"type": "string", "pattern": "^a$"}, bounds)
-    assert bounded({"type": "string", "maxLength": 100}, bounds)["maxLength"] == 100
-    assert bounded({"type": ["array", "null"]}, bounds)["maxItems"] == 3
-    assert bounded({"type": "integer"}, bounds) == {
-        "type": "integer",
-        "minimum": -50,
-        "maximum": 50,
-    }
-    assert bounded({"type": "integer", "minimum": 90}, bounds) == {"type": "integer", "minimum": 90}
-    assert bounded({"type": "integer", "maximum": -90}, bounds)["maximum"] == -90
-
-
-def test_every_nested_schema_is_reached():
-    leaf = {"type": "string"}
+def test_every_nested_object_is_reached():
+    leaf = {"properties": {"k": {"type": "string"}}}
     schema = {
         "$defs": {"d": leaf},
-        "properties": {"a": {"items": leaf}, "b": {"anyOf": [leaf, {"prefixItems": [leaf]}]}},
+        "properties": {"a": {"items": leaf}, "b": {"prefixItems": [leaf]}},
+        "patternProperties": {"^p": leaf},
         "additionalProperties": leaf,
         "allOf": [leaf],
     }
-    assert json.dumps(bounded(schema)).count('"maxLength"') == 6
+    alone = {"anyOf": [leaf, {"oneOf": [leaf]}]}
+    assert json.dumps(closed(schema)).count('"additionalProperties": false') == 5
+    assert json.dumps(closed(alone)).count('"additionalProperties": false') == 2
 
 
 def test_objects_that_are_merged_stay_open():
     part = {"type": "object", "properties": {"a": {"type": "null"}}}
-    out = bounded({"allOf": [part, part], "properties": {"b": {}}})
+    out = closed({"allOf": [part, part], "properties": {"b": {}}})
     assert all("additionalProperties" not in each for each in [out, *out["allOf"]])
-    assert bounded({"allOf": [part]})["allOf"][0]["additionalProperties"] is False
-    assert bounded({"anyOf": [part]})["anyOf"][0]["additionalProperties"] is False
+    assert closed({"allOf": [part]})["allOf"][0]["additionalProperties"] is False
+    assert closed({"anyOf": [part]})["anyOf"][0]["additionalProperties"] is False
+    beside = closed({"properties": {"b": {}}, "anyOf": [part]})
+    assert "additionalProperties" not in beside["anyOf"][0]
 
 
 def test_a_schema_says_when_it_is_open_and_stays_so():
     schema = {"type": "object", "properties": {}, "additionalProperties": {"type": "integer"}}
-    Draft202012Validator(bounded(schema)).validate({"k": 3})
+    Draft202012Validator(closed(schema)).validate({"k": 3})
+
+
+def test_what_a_grammar_refuses_is_left_out_of_the_loose_form():
+    schema = {
+        "properties": {
+            "a": {"type": "string", "pattern": "(?=x)", "minLength": 2},
+            "b": {"type": "string", "pattern": "^x"},
+            "c": {"$ref": "#/$defs/d", "properties": {}, "not": {}},
+            "e": {"patternProperties": {"a": {}, "^b": {}}, "additionalProperties": False},
+        },
+        "$defs": {"d": {"if": {}, "then": {}, "type": "null"}},
+        "not": {"required": ["z"]},
+    }
+    assert loosened(schema, lambda pattern: pattern == "^x") == {
+        "properties": {
+            "a": {"type": "string", "minLength": 2},
+            "b": {"type": "string", "pattern": "^x"},
+            "c": {"$ref": "#/$defs/d"},
+            "e": {},
+        },
+        "$defs": {"d": {"type": "null"}},
+    }
+
+
+def test_the_numbers_of_a_schema_are_found_wherever_they_stand():
+    schema = {"maxLength": 3, "items": {"anyOf": [{"maxLength": 9}, {"minLength": 1}]}}
+    assert sorted(numbers_of(schema, "maxLength", "minLength")) == [1, 3, 9]
 
 
 def test_a_scan_knows_keys_values_and_numbers():
@@ -92,3 +108,13 @@ def test_a_scan_in_pieces_is_the_scan_of_the_whole():
         other.feed(b"zzz")
         twin.feed(text[cut // 2 : cut])
         assert twin == whole
+
+
+def test_a_scan_counts_the_items_and_keys_of_what_is_open():
+    scan = JsonScan()
+    scan.feed(b'[1, "a,b", [')
+    assert (scan.items, scan.keys) == (1, 0)
+    scan.feed(b'[], {"k": 1, "l": ",')
+    assert (scan.items, scan.keys) == (0, 2)
+    scan.feed(b'"}], 4')
+    assert scan.items == 4

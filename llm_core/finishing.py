@@ -1,0 +1,104 @@
+"""How a half-written reply can still end: a search through the grammar for a short way out.
+
+A grammar says what may come next, not what leads to the end. The search walks a copy of the
+matcher: it takes what is forced, closes what is open, and inside a string that may not close
+yet prefers bytes that have only now become possible, for these mean that a pattern moves on.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_core.masks import unpacked
+from llm_core.tokenizer import TextTokenizer
+
+# Single-byte tokens that lead to the end soonest, best first.
+_CLOSE = (b'"', b"}", b"]", b",", b":", b"n", b"0", b"1", b"t", b"f")
+_OPEN = (b"[", b"{", b'"', b"-")
+MOST_TOKENS = 4096  # a search that has not ended by then goes in circles
+
+
+class Finisher:
+    """Finds ways to finish within a budget; one per vocabulary."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        pieces = tokenizer.by_piece
+        self._vocabulary = tokenizer.vocabulary
+        self._letters = tokenizer.letters
+        self._closers = [pieces[piece] for piece in _CLOSE if piece in pieces]
+        self._quote = pieces.get(b'"', -1)
+        self._single = np.array(
+            [pieces[bytes([byte])] for byte in range(256) if bytes([byte]) in pieces], np.intp
+        )
+        self._opening = np.array([pieces[p] for p in _OPEN if p in pieces], np.intp)
+
+    def shortest(self, matcher: Any, left: int) -> list[int] | None:
+        """The first way found to finish within `left` tokens; None where there is none.
+
+        `matcher` is an llguidance matcher and stays as it is.
+        """
+        for style in (self._longest, _first, _last):
+            path = self._walk(matcher.deep_copy(), left, style)
+            if path is not None:
+                return path
+        return None
+
+    def _walk(
+        self, matcher: Any, left: int, style: Callable[[NDArray[np.intp]], int]
+    ) -> list[int] | None:
+        path: list[int] = []
+        before: NDArray[np.bool_] | None = None
+        left = min(left, MOST_TOKENS)
+        while not matcher.is_accepting():
+            if len(path) >= left or matcher.is_stopped():
+                return None
+            tokens = matcher.compute_ff_tokens()
+            if tokens:
+                before = None
+            else:
+                token = self._closer(matcher)
+                if token is None:
+                    allowed = unpacked(matcher.compute_bitmask(), self._vocabulary)
+                    token = self._onward(allowed, before, style)
+                    before = allowed
+                else:
+                    before = None
+                tokens = [token]
+            if not matcher.consume_tokens(tokens):
+                return None
+            path += tokens
+        return path if len(path) <= left else None
+
+    def _closer(self, matcher: Any) -> int | None:
+        for token in self._closers:
+            if matcher.validate_tokens([token]):
+                return token
+        return None
+
+    def _onward(
+        self,
+        allowed: NDArray[np.bool_],
+        before: NDArray[np.bool_] | None,
+        style: Callable[[NDArray[np.intp]], int],
+    ) -> int:
+        if before is not None:
+            single = self._single
+            new = single[allowed[single] & ~before[single]]
+            if new.size:
+                return int(new[0])
+        ids = np.flatnonzero(allowed)
+        rest = ids[~np.isin(ids, self._opening)]
+        return style(rest if rest.size else ids)
+
+    def _longest(self, ids: NDArray[np.intp]) -> int:
+        return int(ids[self._letters[ids].argmax()])
+
+
+def _first(ids: NDArray[np.intp]) -> int:
+    return int(ids[0])
+
+
+def _last(ids: NDArray[np.intp]) -> int:
+    return int(ids[-1])

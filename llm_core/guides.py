@@ -1,0 +1,143 @@
+"""A guide over one grammar and one token budget: no reply is malformed, none is cut short.
+
+The guide always knows one way to finish, and takes it when the budget runs low.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from llm_core.errors import ModelError
+from llm_core.finishing import Finisher
+from llm_core.jsontext import JsonScan
+from llm_core.limits import Bounds, Limits
+from llm_core.masks import Mask
+from llm_core.tokenizer import TextTokenizer
+
+
+class BudgetError(ModelError):
+    """The token budget cannot hold even the shortest reply that the grammar allows."""
+
+
+class Guide(Protocol):
+    """What decoding asks of a constraint."""
+
+    def mask(self) -> Mask:
+        """Which tokens may come next."""
+        ...
+
+    def accept(self, token: int) -> int:
+        """Advance by an allowed token; returns the token really taken.
+
+        A guide with a budget takes another one where `token` could not be finished in time.
+        """
+        ...
+
+    def forced(self) -> list[int]:
+        """The tokens that must come now, perhaps none; the guide has advanced past them."""
+        ...
+
+    def done(self) -> bool:
+        """Whether the reply is complete and nothing more may follow."""
+        ...
+
+
+class GrammarGuide:
+    """A guide for one reply; `path` is a way to finish it from the start.
+
+    `matcher` is an llguidance matcher at the start, and the guide's own from now on; `limits`
+    count for JSON text alone.
+    """
+
+    def __init__(
+        self,
+        matcher: Any,
+        tokenizer: TextTokenizer,
+        finisher: Finisher,
+        path: Sequence[int],
+        max_tokens: int,
+        limits: tuple[Limits, Bounds] | None = None,
+    ) -> None:
+        self._matcher = matcher
+        self._tokenizer = tokenizer
+        self._finisher = finisher
+        self._left = max_tokens
+        self._path = list(path)
+        self._limits = limits
+        self._scan = JsonScan()
+        self._closing = False
+        self._ended = False
+
+    def mask(self) -> Mask:
+        """Which tokens may come next."""
+        forbidden = None
+        if self._limits is not None:
+            limits, bounds = self._limits
+            forbidden = limits.forbidden(self._scan, bounds)
+        return Mask(self._matcher, self._tokenizer.vocabulary, forbidden)
+
+    def accept(self, token: int) -> int:
+        """Advance; near the end of the budget the known way to finish is taken instead."""
+        if token in self._tokenizer.end_ids:
+            self._ended = True
+            return token
+        if not self._closing and self._advance([token]):
+            return token
+        self._closing = True
+        if not self._path:
+            self._ended = True
+            return self._tokenizer.end_ids[0]
+        token = self._path[0]
+        self._matcher.consume_token(token)
+        self._commit([token], self._path[1:])
+        return token
+
+    def forced(self) -> list[int]:
+        """The tokens that must come now; the guide has advanced past them."""
+        if self.done():
+            return []
+        if not self._closing:
+            tokens: list[int] = self._matcher.compute_ff_tokens()
+            if not tokens or self._advance(tokens):
+                return tokens
+            self._closing = True
+        rest = self._path
+        self._matcher.consume_tokens(rest)
+        self._commit(rest, [])
+        return rest
+
+    def done(self) -> bool:
+        """Whether the reply is complete and nothing more may follow."""
+        if self._ended or self._left <= 0 or (self._closing and not self._path):
+            return True
+        return bool(self._matcher.is_stopped())
+
+    def _advance(self, tokens: list[int]) -> bool:
+        """Take tokens if the reply can still be finished; otherwise leave all as it was."""
+        if not self._matcher.consume_tokens(tokens):
+            raise ValueError(f"tokens {tokens} are not allowed here")
+        path = self._path_after(tokens, self._left - len(tokens))
+        if path is None:
+            self._matcher.rollback(len(tokens))
+            return False
+        self._commit(tokens, path)
+        return True
+
+    def _commit(self, tokens: list[int], path: list[int]) -> None:
+        if self._limits is not None:
+            for token in tokens:
+                self._scan.feed(self._tokenizer.pieces[token])
+        self._left -= len(tokens)
+        self._path = path
+
+    def _path_after(self, tokens: list[int], left: int) -> list[int] | None:
+        """A way to finish within `left` tokens, the known one where it still serves."""
+        if left < 0:
+            return None
+        old = self._path
+        if old[: len(tokens)] == tokens and len(old) - len(tokens) <= left:
+            return old[len(tokens) :]
+        if len(old) <= left:
+            whole = [*old, self._tokenizer.end_ids[0]]
+            if self._matcher.validate_tokens(whole) == len(whole):
+                return old
+        return self._finisher.shortest(self._matcher, left)
