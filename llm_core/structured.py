@@ -13,6 +13,7 @@ from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from llm_core.errors import StructuredOutputError
+from llm_core.validation import violation
 
 # Keywords that the grammar engine follows to the letter, and those that ask for nothing.
 _MAPS = ("properties", "$defs", "definitions")
@@ -23,6 +24,16 @@ _HELD = {
     *("exclusiveMinimum", "exclusiveMaximum"),
 }
 _NOTES = {"title", "description", "default", "examples", "$schema", "$comment", "deprecated"}
+
+
+__all__ = [
+    "InvalidReplyError",
+    "ReplyParser",
+    "grammar_holds",
+    "json_schema_of",
+    "schema_hint",
+    "violation",
+]
 
 
 class InvalidReplyError(StructuredOutputError, OutputParserException):
@@ -84,23 +95,14 @@ class ReplyParser:
         return model.model_validate(value) if hasattr(model, "model_validate") else model(**value)
 
 
-def violation(value: Any, schema: dict[str, Any]) -> str | None:
-    """Why `value` does not satisfy `schema`, in one line; None when it does."""
-    from jsonschema.validators import validator_for
-
-    validator = validator_for(schema)(schema)
-    error = next(iter(validator.iter_errors(value)), None)
-    if error is None:
-        return None
-    return f"the reply does not satisfy its schema at {error.json_path}: {error.message}"
-
-
 def grammar_holds(schema: Any) -> bool:
     """Whether decoding enforces all of a JSON schema, so that no reply can fail it afterwards."""
     if isinstance(schema, bool):
         return True
     if not isinstance(schema, dict) or schema.keys() - _HELD - _NOTES:
         return False
+    if "$ref" in schema and schema.keys() & _HELD - {"$ref", "$defs", "definitions"}:
+        return False  # what stands beside a reference may have to give
     inner = [part for key in _MAPS for part in schema.get(key, {}).values()]
     inner += [part for key in ("anyOf", "prefixItems") for part in schema.get(key, ())]
     inner += [schema[key] for key in ("items", "additionalProperties") if key in schema]
