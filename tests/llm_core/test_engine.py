@@ -8,6 +8,7 @@ from llm_core.engine import Engine, GenerationCancelledError
 from llm_core.errors import ContextBudgetError, ModelFileError
 from llm_core.sampling import Sampling
 from tests.llm_core.tiny import build_tiny
+from tests.threads import in_threads
 
 PROMPT = list(range(10, 60))
 
@@ -121,17 +122,7 @@ def test_an_interrupted_step_leaves_a_usable_cache(exact, monkeypatch):
 def test_threads_take_turns_and_get_their_own_replies(exact):
     prompts = [[n, *PROMPT] for n in range(3, 11)]
     alone = [tokens(exact, prompt) for prompt in prompts]
-    found: dict[int, list[int]] = {}
-
-    def work(number: int) -> None:
-        found[number] = tokens(exact, prompts[number])
-
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [found[n] for n in range(8)] == alone
+    assert in_threads(lambda n: tokens(exact, prompts[n])) == alone
 
 
 def test_the_window_is_never_cut_silently(tiny):

@@ -11,6 +11,7 @@ import torch
 from llm_core.engine import Engine, GenerationCancelledError
 from llm_core.sampling import Sampling
 from tests.llm_core.fake_backend import VOCABULARY, FakeBackend, logits_after, outcome
+from tests.threads import in_threads
 
 PROMPT = [n * n % VOCABULARY for n in range(150)]
 HOT = Sampling(temperature=1.0, top_p=0.9, seed=5)
@@ -209,19 +210,7 @@ def test_replies_written_at_the_same_time_share_passes_and_stay_the_same(engine,
     alone = [write(engine, prompt, 40, sampling=HOT) for prompt in prompts]
     engine.forget()
     backend.passes.clear()
-    found: dict[int, Any] = {}
-    gate = threading.Barrier(8)
-
-    def work(number: int) -> None:
-        gate.wait()
-        found[number] = write(engine, prompts[number], 40, sampling=HOT)
-
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [found[n] for n in range(8)] == alone
+    assert in_threads(lambda n: write(engine, prompts[n], 40, sampling=HOT)) == alone
     assert len(backend.passes) < sum(-(-len(prompt) // 7) for prompt in prompts) + 8 * 40
 
 

@@ -1,6 +1,5 @@
 """The engine on the compiled kernel: the same bytes in any company, and the same model."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from llm_core.sampling import Sampling
 from llm_core.settings import Settings, load_settings
 from tests.llm_core.fake_backend import outcome
 from tests.llm_core.tiny import build_adapter
+from tests.threads import in_threads
 
 PROMPT = [(n * 37) % 300 + 3 for n in range(150)]
 HOT = Sampling(temperature=1.0, top_p=0.9, seed=5)
@@ -77,17 +77,7 @@ def test_replies_written_together_are_those_written_alone(engine):
     engine.forget()
     assert engine.generate_batch(prompts, max_tokens=60, sampling=HOT, stop_ids=[]) == alone
     engine.forget()
-    found: dict[int, Any] = {}
-
-    def work(number: int) -> None:
-        found[number] = write(engine, prompts[number], sampling=HOT)
-
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [found[n] for n in range(8)] == alone
+    assert in_threads(lambda n: write(engine, prompts[n], sampling=HOT)) == alone
 
 
 def test_scores_repeat_themselves_and_hardly_depend_on_what_else_is_scored(engine):

@@ -9,6 +9,7 @@ import torch
 
 from llm_core.backend import Rows
 from llm_core.turns import Pass, Turns
+from tests.threads import in_threads
 
 
 class Backend:
@@ -211,10 +212,6 @@ def test_many_callers_with_many_passes_all_get_their_answers():
             if logits is None or logits.tolist() != [[token]]:
                 wrong.append(token)
 
-    workers = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    in_threads(work)
     assert wrong == [] and turns.waiting() == 0
     assert sum(len(rows) for rows in backend.passes) == 8 * sum(1 + t % 3 for t in range(100))

@@ -1,6 +1,6 @@
 """Choosing the kernel: it runs, or one line says why not."""
 
-import threading
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from llm_core.kernels.build import KernelUnavailableError
 from llm_core.kernels.library import Library
 from llm_core.kernels.pack import pack_in_memory
 from tests.llm_core.kernels.small import SmallCheckpoint, random_adapter
+from tests.threads import in_threads
 
 
 @pytest.fixture
@@ -84,19 +85,12 @@ def test_calls_from_several_threads_wait_for_each_other(library: Library) -> Non
     backend = KernelBackend(library, pack_in_memory(SmallCheckpoint()), library.targets[0], 2)
     rows = Rows.sequence(list(range(100)), 0)
     expected = backend.forward(rows, [backend.new_cache(112)], range(100), None, 1).numpy()
-    made: list[Any] = []
 
-    def run() -> None:
-        for _ in range(5):
-            made.append(backend.forward(rows, [backend.new_cache(112)], range(100), None, 2))
+    def run(_number: int) -> list[Any]:
+        cache = backend.new_cache
+        return [backend.forward(rows, [cache(112)], range(100), None, 2) for _ in range(5)]
 
-    workers = [threading.Thread(target=run) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert len(made) == 20
-    for logits in made:
+    for logits in chain.from_iterable(in_threads(run, 4)):
         np.testing.assert_array_equal(logits.numpy(), expected)
 
 
