@@ -18,6 +18,7 @@ from llm_core.errors import (
     StructuredOutputError,
 )
 from llm_core.server.gate import DrainingError, QueueFullError
+from llm_core.server.limits import retry_headers
 
 CLIENT_GONE = 499  # what proxies log for a client that hung up
 _LONGEST = 500  # characters of a message
@@ -111,8 +112,6 @@ def _answer(status: int, body: ErrorBody, headers: Mapping[str, str] | None = No
 
 
 async def _on_model_error(_: Request, error: Exception) -> JSONResponse:
-    from llm_core.server.middleware import retry_headers  # which needs the shapes of this module
-
     assert isinstance(error, ModelError)
     status, body = describe(error)
     headers = retry_headers(error.retry_after) if isinstance(error, QueueFullError) else None
@@ -122,7 +121,9 @@ async def _on_model_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # Of the branches of a union, the one that got furthest is the one that was meant.
-    worst = max(error.errors(), key=lambda entry: len(entry["loc"]))
+    worst = max(
+        error.errors(), key=lambda entry: (len(entry["loc"]), not entry["type"].endswith("_type"))
+    )
     param = _param(worst["loc"], error.body, worst["type"] == "missing")
     message = worst["msg"].removeprefix("Value error, ")
     if worst["type"] == "json_invalid":
