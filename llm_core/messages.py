@@ -1,7 +1,7 @@
 """LangChain messages as turns of plain text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
@@ -33,11 +33,25 @@ _REPEATED = {"tool_use", "tool_call", "tool_call_chunk", "reasoning", "thinking"
 
 def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """The conversation as text; raises ModelError for what a text model cannot read."""
-    return [_turn(message) for message in messages]
+    return [turn for message in messages for turn in _turns(message)]
 
 
-def _turn(message: BaseMessage) -> Turn:
-    text = content_text(message.content)
+def _turns(message: BaseMessage) -> Iterator[Turn]:
+    """One turn; before it, those of the results that a person's message brings along."""
+    rest = message.content
+    if isinstance(message, HumanMessage) and isinstance(rest, list):
+        results = [b for b in rest if isinstance(b, dict) and b.get("type") == "tool_result"]
+        for block in results:
+            status = "error" if block.get("is_error") else "success"
+            text = content_text(block.get("content") or "")
+            yield _result(text, status, str(block.get("tool_use_id") or ""))
+        rest = [block for block in rest if block not in results]
+        if results and not rest:
+            return
+    yield _turn(message, content_text(rest))
+
+
+def _turn(message: BaseMessage, text: str) -> Turn:
     if isinstance(message, SystemMessage):
         return Turn("system", text)
     if isinstance(message, HumanMessage):
@@ -48,19 +62,23 @@ def _turn(message: BaseMessage) -> Turn:
         in_words = "\n".join(filter(None, [text, *said]))
         return Turn("assistant", in_words, content=text, calls=calls)
     if isinstance(message, ToolMessage):
-        verb = "failed" if message.status == "error" else "returned"
-        name = f" {message.name}" if message.name else ""
-        return Turn(
-            "user",
-            f"The function{name} {verb}: {text}",
-            from_tool=True,
-            content=f"Error: {text}" if verb == "failed" else text,
-            tool=message.name or "",
-            call_id=message.tool_call_id,
-        )
+        return _result(text, message.status, message.tool_call_id, message.name or "")
     if isinstance(message, ChatMessage) and message.role in _ROLES:
         return Turn(_ROLES[message.role], text)
     raise ModelError(f"a message of type {message.type!r} cannot be read by a local chat model")
+
+
+def _result(text: str, status: str, call_id: str, name: str = "") -> Turn:
+    failed = status == "error"
+    subject = f"The function {name}" if name else "The function"
+    return Turn(
+        "user",
+        f"{subject} {'failed' if failed else 'returned'}: {text}",
+        from_tool=True,
+        content=f"Error: {text}" if failed else text,
+        tool=name,
+        call_id=call_id,
+    )
 
 
 def as_messages(question: LanguageModelInput) -> list[BaseMessage]:

@@ -111,6 +111,18 @@ def test_messages_become_turns():
     ]
 
 
+def test_results_among_the_blocks_of_a_person_are_turns_of_their_own():
+    failed = {"type": "tool_result", "tool_use_id": "1", "content": "no", "is_error": True}
+    told = {"type": "tool_result", "tool_use_id": "2", "content": [{"type": "text", "text": "3"}]}
+    message = HumanMessage([failed, told, {"type": "text", "text": "go on"}])
+    assert to_turns([message, HumanMessage([told])]) == [
+        Turn("user", "The function failed: no", from_tool=True),
+        Turn("user", "The function returned: 3", from_tool=True),
+        Turn("user", "go on"),
+        Turn("user", "The function returned: 3", from_tool=True),
+    ]
+
+
 @pytest.mark.parametrize(
     "message",
     [
