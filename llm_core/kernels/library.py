@@ -12,7 +12,7 @@ import numpy as np
 
 from llm_core.kernels.build import KernelUnavailableError
 
-API_VERSION = 1
+API_VERSION = 2
 KINDS = {"Q4_0": 2, "Q4_1": 3, "Q8_0": 8}
 PARTS = ("q", "k", "v", "o", "gate", "up", "down")
 
@@ -71,13 +71,17 @@ class Model(ctypes.Structure):
 class Pair(ctypes.Structure):
     """lm_pair: the two factors of one weight's low-rank change."""
 
-    _fields_ = [("a", c_void_p), ("b", c_void_p)]
+    _fields_ = [
+        *((name, c_void_p) for name in ("a", "b", "steps")),
+        ("scale", c_float),
+        ("reserved", c_int32),
+    ]
 
 
 class LowRank(ctypes.Structure):
     """lm_adapter."""
 
-    _fields_ = [("rank", c_int32), ("scale", c_float), ("pairs", POINTER(Pair))]
+    _fields_ = [("rank", c_int32), ("reserved", c_int32), ("pairs", POINTER(Pair))]
 
 
 class Cache(ctypes.Structure):

@@ -14,7 +14,7 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[Any]]
 
 HUGE = 2 << 20  # bytes of a huge page
-LEAST = 4 * HUGE  # smaller memory gains nothing
+LEAST = 2 * HUGE  # smaller memory gains nothing
 
 
 def zeroed(size: int, most: int) -> Array:

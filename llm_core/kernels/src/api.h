@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define LM_API extern "C" __attribute__((visibility("default")))
-#define LM_API_VERSION 1     // of this interface; lm_version() returns it
+#define LM_API_VERSION 2     // of this interface; lm_version() returns it
 #define LM_LAYOUT_VERSION 2  // of the packed matrices: part of the key of packed files
 
 // How a matrix is stored. A weight is d * q + m with d, m of its group of 32 columns:
@@ -87,18 +87,24 @@ typedef struct {
 } lm_model;
 
 // A low-rank adapter, y += scale * B (A x). `rank` is a multiple of 16 (pad with zeros).
-//   a  bf16 [columns / 2][rank][2]   a[p][r][i] = A[r][2 p + i]
-//   b  bf16 [rows16 / 16][rank / 2][16][2]  b[n][p][row][i] = B[16 n + row][2 p + i], rows16 = rows
-//      rounded up to 16 (zeros)
-// 64-byte aligned; both null where the adapter has no pair for the matrix.
+//   a      A in pieces of 192 columns (the last may be shorter), each laid out as a Q8_0 matrix of
+//          `rank` rows and the piece's columns
+//   b      int8 [rows16 / 16][rank / 2][16][2]: B[16 n + row][2 p + i] = steps[16 n + row] *
+//          b[n][p][row][i], rows16 = rows rounded up to 16 (zeros)
+//   steps  half [rows16]
+// 64-byte aligned; all null where the adapter has no pair for the matrix. Factors may be scaled to
+// lie well within a half: `scale` undoes that.
 typedef struct {
-    const uint16_t* a;
-    const uint16_t* b;
+    const uint8_t* a;
+    const int8_t* b;
+    const uint16_t* steps;
+    float scale;
+    int32_t reserved;
 } lm_pair;
 
 typedef struct {
     int32_t rank;
-    float scale;
+    int32_t reserved;
     const lm_pair* pairs;  // [layers][7]: q k v o gate up down
 } lm_adapter;
 

@@ -235,32 +235,23 @@ void narrow(const float* x, float factor, int n, uint16_t* out) {
     }
 }
 
-void shrink(const uint16_t* a, int columns, int rank, const uint16_t* x, float* u) {
-    for (int r = 0; r < rank; r += 16) {
-        __m512 sums[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),
-                          _mm512_setzero_ps()};
-        for (int p = 0; p < columns / 2; p += 4) {
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                const uint16_t* row = a + (static_cast<size_t>(p + i) * rank + r) * 2;
-                sums[i] = dot_pairs(sums[i], _mm512_loadu_si512(row), load32(x + 2 * (p + i)));
+void expand(const lm_pair& pair, int rank, int first, int last, const int16_t* low, float unit,
+            float* y) {
+    const int8_t* b = pair.b + static_cast<size_t>(first) * rank * 16;
+    const uint8_t* steps = reinterpret_cast<const uint8_t*>(pair.steps + first * 16);
+    for (int n = first; n < last; ++n, steps += 32, y += 16) {
+        __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        for (int p = 0; p < rank / 2; p += 2) {
+#pragma GCC unroll 2
+            for (int i = 0; i < 2; ++i, b += 32) {
+                __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+                sums[i] = _mm512_dpwssd_epi32(sums[i], _mm512_cvtepi8_epi16(bytes),
+                                              load32(low + 2 * (p + i)));
             }
         }
-        __m512 sum = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]),
-                                   _mm512_add_ps(sums[2], sums[3]));
-        _mm512_storeu_ps(u + r, sum);
-    }
-}
-
-void expand(const uint16_t* b, int rank, int first, int last, const uint16_t* u, float* y) {
-    b += static_cast<size_t>(first) * rank * 16;
-    for (int n = first; n < last; ++n, b += rank * 16, y += 16) {
-        __m512 even = _mm512_setzero_ps(), odd = _mm512_setzero_ps();
-        for (int p = 0; p < rank / 2; p += 2) {
-            even = dot_pairs(even, _mm512_loadu_si512(b + 32 * p), load32(u + 2 * p));
-            odd = dot_pairs(odd, _mm512_loadu_si512(b + 32 * p + 32), load32(u + 2 * p + 2));
-        }
-        _mm512_storeu_ps(y, _mm512_add_ps(_mm512_loadu_ps(y), _mm512_add_ps(even, odd)));
+        __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(sums[0], sums[1]));
+        sum = _mm512_mul_ps(sum, _mm512_set1_ps(unit));
+        _mm512_storeu_ps(y, _mm512_fmadd_ps(sum, half16(steps), _mm512_loadu_ps(y)));
     }
 }
 
@@ -273,7 +264,7 @@ const lm::Target kTarget = {
     "avx512",
 #endif
     16,     quantise, matmul, norm,  rotate, gated,  narrow,
-    shrink, expand,   store,  attend, merge, finish,
+    expand, store,    attend, merge, finish,
 };
 
 }  // namespace

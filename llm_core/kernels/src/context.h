@@ -16,7 +16,7 @@ namespace lm {
 
 constexpr int kTargets = 7;       // q k v o gate up down
 constexpr int kPrivate = 2;       // up to so many rows each thread prepares its own activations
-constexpr int kLowPiece = 192;    // columns of a piece of a low-rank product
+constexpr int kLowPiece = 192;    // columns of a piece of a low-rank product: whole groups
 constexpr int kMaxRank = 256;
 constexpr int kSplitRows = 4;      // up to so many rows the splits of keys are units of their own
 constexpr int kPhasesPerLayer = 24;
@@ -71,7 +71,7 @@ struct Query {
 
 // Memory of one thread.
 struct Local {
-    Buffer row, tile, rest, narrow, u, gate, up, q, state;
+    Buffer row, tile, rest, u, gate, up, q, state;
 };
 
 // All that a pass needs; not changed while threads walk through it.
@@ -96,7 +96,7 @@ bool make_plan(lm_context& context, const lm_rows& rows, const lm_cache* caches,
 
 // Scratch memory shared by the threads of a pass.
 struct Scratch {
-    Buffer x, kept, qkv, q, attended, tile, wide, narrow, wide_narrow, partial, u, state;
+    Buffer x, kept, qkv, q, attended, tile, wide, partial, u, state;
 };
 
 }  // namespace lm

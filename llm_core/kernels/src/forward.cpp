@@ -73,8 +73,7 @@ void make_locals(lm_context& context, int threads) {
         local.row.need<float>(wide);
         local.tile.need<uint8_t>(tile_bytes(wide, kPrivate));
         local.rest.need<uint8_t>(tile_bytes(wide, 1));
-        local.narrow.need<uint16_t>(static_cast<size_t>(wide) * kPrivate);
-        local.u.need<uint16_t>(kTargets * kPrivate * kMaxRank);
+        local.u.need<uint8_t>(kTargets * kPrivate * low_bytes(kMaxRank));
         local.gate.need<float>(kMaxTile * kGroup);
         local.up.need<float>(kMaxTile * kGroup);
         local.q.need<uint16_t>(static_cast<size_t>(context.group()) * s.head_dim);
@@ -96,10 +95,8 @@ void make_scratch(lm_context& context, const Plan& plan) {
     scratch.wide.need<uint8_t>(tile_bytes(s.intermediate, plan.count));
     if (plan.adapter) {
         const size_t pieces = (widest(s) + kLowPiece - 1) / kLowPiece;
-        scratch.narrow.need<uint16_t>(count * widest(s));
-        scratch.wide_narrow.need<uint16_t>(count * s.intermediate);
         scratch.partial.need<float>(3 * pieces * count * plan.adapter->rank);
-        scratch.u.need<uint16_t>(3 * count * plan.adapter->rank);
+        scratch.u.need<uint8_t>(3 * count * low_bytes(plan.adapter->rank));
     }
     if (plan.split)
         scratch.state.need<float>(plan.queries.size() * s.kv_heads * plan.most_splits *

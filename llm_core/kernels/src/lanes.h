@@ -1,4 +1,4 @@
-// All of a target but quantising and multiplying, over 16 float lanes.
+// All of a target but quantising and products with 8-bit weights, over 16 float lanes.
 //
 // A target file defines, in an anonymous namespace, the type F of 16 floats and the functions
 // below for it, and then includes this file there too:
@@ -111,24 +111,6 @@ void pair_products(const uint16_t* m, size_t step, int count, const uint16_t* x,
         }
     }
     for (int r = 0; r < N; ++r) acc[r] = sum[r];
-}
-
-void shrink(const uint16_t* a, int columns, int rank, const uint16_t* x, float* u) {
-    for (int r = 0; r < rank; r += kWidth) {
-        F acc;
-        pair_products<1>(a + 2 * r, static_cast<size_t>(2) * rank, columns / 2, x, 0, &acc);
-        save(u + r, acc);
-    }
-}
-
-void expand(const uint16_t* b, int rank, int first, int last, const uint16_t* u, float* y) {
-    for (int block = first; block < last; ++block) {
-        F acc;
-        const uint16_t* rows = b + static_cast<size_t>(block) * kWidth * rank;
-        pair_products<1>(rows, 2 * kWidth, rank / 2, u, 0, &acc);
-        float* out = y + kWidth * (block - first);
-        save(out, plus(load(out), acc));
-    }
 }
 
 size_t tile_halves(int dim) { return static_cast<size_t>(kKeys) * dim; }  // of keys or values

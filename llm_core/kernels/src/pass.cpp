@@ -132,7 +132,7 @@ void Pass::gather_reads() {
 
 // Gate and up of groups [begin, end) of 32 columns, multiplied and quantised as input of down.
 void Pass::gate_groups(const lm_layer& layer, int begin, int end, const uint8_t* tiles,
-                       const LowRank& low, uint16_t* narrow) {
+                       const LowRank& low) {
     const int groups = shape_.intermediate / kGroup, width = (end - begin) * kGroup;
     float *gate = local_.gate.as<float>(), *up = local_.up.as<float>();
     uint8_t* out = scratch_.wide.as<uint8_t>();
@@ -144,20 +144,14 @@ void Pass::gate_groups(const lm_layer& layer, int begin, int end, const uint8_t*
                       width);
         target_.gated(gate, up, n * width, gate);
         uint8_t* records = out + (static_cast<size_t>(i) * tile_ * groups + begin * n) * kRecord;
-        for (int t = 0; t < n; ++t) {
+        for (int t = 0; t < n; ++t)
             for (int g = 0; g < end - begin; ++g)
                 target_.quantise(gate + t * width + g * kGroup, 1, records + g * n * kRecord, n, t);
-            const size_t at = static_cast<size_t>(i * tile_ + t) * shape_.intermediate;
-            if (narrow)
-                target_.narrow(gate + t * width, 1.0f, width, narrow + at + begin * kGroup);
-        }
     }
 }
 
 void Pass::feed(int index) {
     const lm_layer& layer = context_.layers[index];
-    const bool low_rank = pairs(index, 6, 7) != nullptr;
-    uint16_t* narrow = low_rank ? scratch_.wide_narrow.as<uint16_t>() : nullptr;
     stage(
         index, 4, 6, shape_.hidden,
         [&](int t, float* row) {
@@ -170,7 +164,7 @@ void Pass::feed(int index) {
             // One row reads long stretches of either matrix, several keep one group at hand.
             const int step = count_ == 1 ? kMaxTile / 2 : 1;
             for (int g = begin; g < end; g += step)
-                gate_groups(layer, g, g + step < end ? g + step : end, tiles, low, narrow);
+                gate_groups(layer, g, g + step < end ? g + step : end, tiles, low);
         });
     stage(
         index, 6, 7, shape_.intermediate, nullptr, shape_.hidden / kBlock,

@@ -11,8 +11,9 @@ namespace lm {
 // The low-rank factors of the matrices of one stage, applied to its rows.
 struct LowRank {
     const lm_pair* pairs = nullptr;  // of the layer
-    const uint16_t* u = nullptr;     // bf16 [stage's targets][rows][rank]
-    int first = 0;                   // target that u begins with
+    uint8_t* u = nullptr;            // [stage's targets][rows], low_bytes(rank) each
+    int first = 0, last = 0;         // the stage's targets
+    int pieces = 0;                  // of the input's columns
 };
 
 class Pass {
@@ -40,15 +41,15 @@ private:
     int in_tile(int i) const { return count_ - i * tile_ < tile_ ? count_ - i * tile_ : tile_; }
 
     template <class Source>
-    void quantise_rows(int begin, int end, int columns, uint8_t* tiles, uint16_t* narrow,
-                       Source&& source);
+    void quantise_rows(int begin, int end, int columns, uint8_t* tiles, Source&& source);
     template <class Source, class Units>
     void stage(int index, int first, int last, int columns, Source&& source, int units,
                Units&& work);
     template <class Prepare>
-    void shrink(const lm_pair* pairs, int first, int last, int columns, const uint16_t* narrow,
-                Prepare&& prepare);
-    void add_pieces(int begin, int end, int pieces, uint16_t* u);
+    void shrink(const LowRank& low, int columns, const uint8_t* tiles, Prepare&& prepare);
+    void shrink_unit(const LowRank& low, int unit, int columns, const uint8_t* tiles);
+    void settle(const LowRank& low);
+    void add_pieces(int begin, int end, const LowRank& low);
 
     void multiply(const lm_matrix& w, int target, int first, int last, const uint8_t* tiles,
                   const LowRank& low, const float* bias, bool add, float* y, size_t stride);
@@ -56,7 +57,7 @@ private:
                        int tile, const LowRank& low, const float* bias, bool add, float* y,
                        size_t stride);
     void gate_groups(const lm_layer& layer, int begin, int end, const uint8_t* tiles,
-                     const LowRank& low, uint16_t* narrow);
+                     const LowRank& low);
 
     void turn_queries(int index, int t, float* q, uint16_t* out);
     void store_key(int index, int t, int head, const float* k, const float* v, float* row);
@@ -80,6 +81,8 @@ private:
     int count_;                     // rows in work: all, or those read
     float* x_;                      // (count, hidden) residual stream
     bool last_ = false;             // in the last layer, where only rows that are read matter
+    bool settled_ = true;           // whether u of the stage is complete
+    Walk::Handed shrunk_{};         // the units that u is made of
     Clock::time_point since_;
 };
 

@@ -211,19 +211,19 @@ void pair_products(const uint16_t* m, size_t step, int pairs, const uint16_t* x,
     }
 }
 
-void shrink(const uint16_t* a, int columns, int rank, const uint16_t* x, float* u) {
-    memset(u, 0, static_cast<size_t>(rank) * sizeof *u);
-    for (int r = 0; r < rank; r += 16) {
-        pair_products(a + 2 * r, static_cast<size_t>(2) * rank, columns / 2, x, u + r);
-    }
-}
-
-void expand(const uint16_t* b, int rank, int first, int last, const uint16_t* u, float* y) {
-    for (int block = first; block < last; ++block) {
-        float acc[16] = {};
-        pair_products(b + static_cast<size_t>(block) * 16 * rank, 32, rank / 2, u, acc);
-        float* out = y + 16 * (block - first);
-        for (int lane = 0; lane < 16; ++lane) out[lane] += acc[lane];
+void expand(const lm_pair& pair, int rank, int first, int last, const int16_t* low, float unit,
+            float* y) {
+    const int8_t* b = pair.b + static_cast<size_t>(first) * rank * kBlock;
+    for (int n = first; n < last; ++n, y += kBlock) {
+        int32_t sums[kBlock] = {};
+        for (int p = 0; p < rank; p += 2, b += 2 * kBlock) {
+            for (int row = 0; row < kBlock; ++row)
+                sums[row] += b[2 * row] * low[p] + b[2 * row + 1] * low[p + 1];
+        }
+        for (int row = 0; row < kBlock; ++row) {
+            const float step = from_half(pair.steps[n * kBlock + row]);
+            y[row] += static_cast<float>(sums[row]) * unit * step;
+        }
     }
 }
 
@@ -304,7 +304,7 @@ void finish(const float* state, int dim, float* out) {
 
 const Target* target_plain() {
     static const Target target = {"plain", 4,      quantise, matmul, norm,   rotate, gated, narrow,
-                                  shrink,  expand, store,    attend, merge,  finish};
+                                  expand,  store,  attend,   merge,  finish};
     return &target;
 }
 

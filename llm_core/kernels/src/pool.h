@@ -41,14 +41,26 @@ public:
     int index() const { return index_; }
     int64_t stalled() const { return stalled_; }  // nanoseconds lost to threads that were put aside
 
+    // Units that were handed out: what wait() needs to know of them.
+    struct Handed {
+        const Phase* phase;  // null: all are done
+        uint32_t units;
+    };
+
     // Calls work(begin, end) for the pieces this thread gets; returns when all units are done.
     template <class Work>
     void share(int count, Work&& work) {
+        wait(hand_out(count, work));
+    }
+
+    // The same, but returns when no unit is left to take.
+    template <class Work>
+    Handed hand_out(int count, Work&& work) {
         const uint32_t units = static_cast<uint32_t>(count);
         Phase& phase = phases_[at_++];
         if (threads_ == 1) {
             if (units > 0) work(0, count);
-            return;
+            return {nullptr, 0};
         }
         uint32_t mine = 0;
         for (;;) {
@@ -58,8 +70,12 @@ public:
             work(static_cast<int>(piece.begin), static_cast<int>(piece.end));
             mine += piece.end - piece.begin;
         }
-        uint32_t before = mine ? phase.done.fetch_add(mine, std::memory_order_acq_rel) : 0;
-        if (mine == 0 || before + mine != units) stalled_ += wait_for(phase.done, units);
+        if (mine) phase.done.fetch_add(mine, std::memory_order_acq_rel);
+        return {&phase, units};
+    }
+
+    void wait(Handed handed) {
+        if (handed.phase) stalled_ += wait_for(handed.phase->done, handed.units);
     }
 
 private:

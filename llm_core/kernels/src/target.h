@@ -49,6 +49,10 @@ static constexpr size_t block_bytes(int kind, int columns) {
            unit_bytes(kind);
 }
 
+// The inner result u = A x of a low-rank product, one row: float unit, int16 low[rank], with
+// u = unit * low and |low| <= 32767.
+static inline size_t low_bytes(int rank) { return 4 + 2 * static_cast<size_t>(rank); }
+
 // Attention state of one query row: float o[head_dim], then maximum, sum, and padding, so that
 // o / sum is the output. A fresh state is o = 0, maximum = kNone, sum = 0.
 constexpr float kNone = -1e30f;
@@ -93,11 +97,10 @@ struct Target {
     // out (n, bf16, nearest even) = x * factor; n is a multiple of 16.
     void (*narrow)(const float* x, float factor, int n, uint16_t* out);
 
-    // Low-rank side path: u (rank floats) = A x for `columns` columns, x in bf16; see lm_adapter.
-    // The caller cuts wide matrices into fixed pieces and adds their u in order.
-    void (*shrink)(const uint16_t* a, int columns, int rank, const uint16_t* x, float* u);
-    // y (16 * (last - first)) += B u for blocks [first, last), u in bf16.
-    void (*expand)(const uint16_t* b, int rank, int first, int last, const uint16_t* u, float* y);
+    // Low-rank side path: y (16 * (last - first)) += B u for blocks [first, last), with b and its
+    // steps as in lm_pair, and u = unit * low (rank): y = fma(float(sum of b low) * unit, step, y).
+    void (*expand)(const lm_pair& pair, int rank, int first, int last, const int16_t* low,
+                   float unit, float* y);
 
     // Writes a key and a value (dim floats each) as bf16 to `column` of the tiles at keys, values,
     // and nothing beside: other threads write the columns next to it.

@@ -178,11 +178,34 @@ void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, 
 
 #include "lanes_matmul.h"
 
+void expand(const lm_pair& pair, int rank, int first, int last, const int16_t* low, float unit,
+            float* y) {
+    const int8_t* b = pair.b + static_cast<size_t>(first) * rank * kBlock;
+    const uint8_t* steps = reinterpret_cast<const uint8_t*>(pair.steps + first * kBlock);
+    for (int n = first; n < last; ++n) {
+        __m256i sums[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};  // of 8 rows each
+        for (int p = 0; p < rank; p += 2, b += 2 * kBlock) {
+            int32_t both;  // bits of two numbers
+            memcpy(&both, low + p, sizeof both);
+            for (int i = 0; i < 2; ++i) {
+                const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(b) + i);
+                const __m256i products =
+                    _mm256_madd_epi16(_mm256_cvtepi8_epi16(bytes), _mm256_set1_epi32(both));
+                sums[i] = _mm256_add_epi32(sums[i], products);
+            }
+        }
+        for (int i = 0; i < 2; ++i, steps += 16, y += 8) {
+            const __m256 sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i]), _mm256_set1_ps(unit));
+            _mm256_storeu_ps(y, _mm256_fmadd_ps(sum, halves(steps), _mm256_loadu_ps(y)));
+        }
+    }
+}
+
 }  // namespace
 
 const Target* target_avx2() {
     static const Target target = {"avx2", 4,     quantise, matmul, norm,  rotate, gated, narrow,
-                                  shrink, expand, store,   attend, merge, finish};
+                                  expand, store, attend,   merge,  finish};
     return &target;
 }
 

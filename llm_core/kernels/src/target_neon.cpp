@@ -194,11 +194,36 @@ void multiply(const uint8_t* block, int columns, int half, const uint8_t* tile, 
 
 #include "lanes_matmul.h"
 
+void expand(const lm_pair& pair, int rank, int first, int last, const int16_t* low, float unit,
+            float* y) {
+    const int8_t* b = pair.b + static_cast<size_t>(first) * rank * kBlock;
+    const uint8_t* steps = reinterpret_cast<const uint8_t*>(pair.steps + first * kBlock);
+    for (int n = first; n < last; ++n) {
+        int32x4_t sums[kQuads];
+        for (int i = 0; i < kQuads; ++i) sums[i] = vdupq_n_s32(0);
+        for (int p = 0; p < rank; p += 2, b += 2 * kBlock) {
+            for (int half = 0; half < 2; ++half) {
+                const int8x8x2_t bytes = vld2_s8(b + kBlock * half);  // columns p and p + 1
+                for (int i = 0; i < 2; ++i) {
+                    const int16x8_t wide = vmovl_s8(bytes.val[i]);
+                    int32x4_t* sum = sums + 2 * half;
+                    sum[0] = vmlal_n_s16(sum[0], vget_low_s16(wide), low[p + i]);
+                    sum[1] = vmlal_n_s16(sum[1], vget_high_s16(wide), low[p + i]);
+                }
+            }
+        }
+        for (int i = 0; i < kQuads; ++i, steps += 8, y += 4) {
+            const float32x4_t sum = vmulq_n_f32(vcvtq_f32_s32(sums[i]), unit);
+            vst1q_f32(y, vfmaq_f32(vld1q_f32(y), sum, halves(steps)));
+        }
+    }
+}
+
 }  // namespace
 
 const Target* target_neon() {
     static const Target target = {"neon", 4,     quantise, matmul, norm,  rotate, gated, narrow,
-                                  shrink, expand, store,   attend, merge, finish};
+                                  expand, store, attend,   merge,  finish};
     return &target;
 }
 

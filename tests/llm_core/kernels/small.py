@@ -3,7 +3,8 @@
 The reference takes nothing from the kernel but its numbers' meaning: weights as the blocks
 dequantise, activations rounded to 8 bits per 32 before every product with quantised weights
 (for the head to 8 bits and 8 more of what that lost),
-keys and values, scaled queries, softmax weights, and what an adapter multiplies to bfloat16.
+keys and values, scaled queries and softmax weights to bfloat16, an adapter's factors to 8 bits
+(A with a scale per 32 columns, B per row) and what lies between them to 16.
 """
 
 from collections.abc import Callable, Sequence
@@ -179,7 +180,7 @@ class LowRank:
 
 
 def random_adapter(checkpoint: SmallCheckpoint, rank: int, seed: int = 1) -> LowRank:
-    """A low-rank adapter of bfloat16 factors on all seven weights of each layer."""
+    """A low-rank adapter on all seven weights of each layer."""
     random = np.random.default_rng(seed)
     pairs = {}
     for layer in range(checkpoint.decoder.num_hidden_layers):
@@ -189,7 +190,7 @@ def random_adapter(checkpoint: SmallCheckpoint, rank: int, seed: int = 1) -> Low
             out, inner = weight.shape
             a = random.standard_normal((rank, inner), dtype=np.float32) * np.float32(inner**-0.5)
             b = random.standard_normal((out, rank), dtype=np.float32) * np.float32(0.3)
-            pairs[layer, name] = (torch.from_numpy(bfloat16(a)), torch.from_numpy(bfloat16(b)))
+            pairs[layer, name] = (torch.from_numpy(a), torch.from_numpy(b))
     return LowRank(f"random {seed}", rank, rank**-0.5, pairs)
 
 
@@ -268,8 +269,8 @@ class Reference:
             y = y + self._weight(f"{start}.bias")
         if self.adapter is not None and (layer, name) in self.adapter.pairs:
             a, b = (part.numpy() for part in self.adapter.pairs[layer, name])
-            inner = bfloat16(np.float32(self.adapter.scale) * (bfloat16(x) @ a.T))
-            y = y + inner @ b.T
+            inner = _steps(rounded(x) @ _steps(a, 127, 32).T, 32767)
+            y = y + np.float32(self.adapter.scale) * (inner @ _steps(b, 127).T)
         return np.asarray(y)
 
     def _norm(self, x: Array, layer: int, name: str) -> Array:
@@ -287,6 +288,19 @@ def rounded(x: Array) -> Array:
     scale = np.abs(groups).max(-1, keepdims=True) / np.float32(127)
     steps = np.rint(groups / np.where(scale == 0, np.float32(1), scale))
     return np.asarray((steps * scale).reshape(x.shape))
+
+
+def _steps(x: Array, most: int, width: int | None = None) -> Array:
+    """Factors (R, C) in whole steps of each row's, or `width` columns', largest / `most`.
+
+    The steps of 8-bit weights are stored in half precision.
+    """
+    groups = x.reshape(len(x), -1, width or x.shape[1])
+    step = np.abs(groups).max(-1, keepdims=True) / np.float32(most)
+    whole = np.rint(groups / np.where(step == 0, np.float32(1), step))
+    if most == 127:
+        step = step.astype(np.float16).astype(np.float32)
+    return np.asarray((whole * step).reshape(x.shape))
 
 
 def bfloat16(x: Array) -> Array:
