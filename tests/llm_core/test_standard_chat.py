@@ -1,5 +1,6 @@
 """LangChain's own contract for chat models, on the real default model."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -30,6 +31,10 @@ class Settings:
         return True
 
     @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
     def model_override_value(self) -> str:
         return "local:smollm2-135m"
 
@@ -37,10 +42,22 @@ class Settings:
 class TestUnit(Settings, ChatModelUnitTests):
     """No model is loaded for these."""
 
+    @pytest.fixture(autouse=True)
+    def on_the_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put the class on LangChain's list of what may be read again, with its partners.
+
+        `load(..., allowed_objects="all")` reads these alone; others are named in the call.
+        """
+        load = import_module("langchain_core.load.load")  # the package has a function of this name
+        path = (*LocalChatModel.get_lc_namespace(), LocalChatModel.__name__)
+        monkeypatch.setitem(load.ALL_SERIALIZABLE_MAPPINGS, path, path)
+        monkeypatch.setattr(load, "_default_class_paths_cache", {})
+
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        # The cache folder is the one setting that the environment can give through this class.
-        return {}, self.chat_model_params, {"model": "smollm2-135m", "max_tokens": 256}
+        # The environment gives what all models share; the fields are the class's own.
+        shared = {"DEERSTALKER_CACHE_DIR": "/nowhere"}
+        return shared, self.chat_model_params, {"model": "smollm2-135m", "cache_dir": None}
 
 
 @pytest.mark.model
