@@ -13,14 +13,15 @@ from llm_core.commands.generate import generate
 from llm_core.commands.info import info
 from llm_core.commands.quantize import quantize
 from llm_core.commands.score import score
+from llm_core.commands.serve import serve
 from llm_core.commands.tokenize import tokenize
 from llm_core.errors import ModelError
 
-HELP = """Run, measure and convert language models on this machine.
+HELP = """Run, measure, convert and serve language models on this machine.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done, 2 something to mend, 130 stopped
 with Ctrl-C."""
-_COMMANDS = (generate, score, tokenize, bench, convert, quantize, info)
+_COMMANDS = (generate, score, tokenize, bench, convert, quantize, info, serve)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

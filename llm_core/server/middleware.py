@@ -66,7 +66,8 @@ class Recorder:
     def _count(self, scope: Scope, record: Record, answer: "_Answer") -> None:
         status = answer.status if answer.status is not None and answer.whole else CLIENT_GONE
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        route = getattr(scope.get("route"), "path", "other")
+        known = METRICS if scope["path"] == METRICS else "other"
+        route = getattr(scope.get("route"), "path", known)
         self._metrics.request(method, route, status, record.seconds())
         log(
             "request",
