@@ -5,9 +5,12 @@ Heavy packages are imported only once a question is asked, so that --help is qui
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from graphs.commandline import AsJson, BaseUrl, Quiet, new_app, run_app, switches
 
 if TYPE_CHECKING:
     from graphs.wiring import Wire
@@ -36,10 +39,6 @@ Model = Annotated[
         " openai:gpt-4o.",
     ),
 ]
-BaseUrl = Annotated[
-    str | None, typer.Option("--base-url", help="Address of an OpenAI-compatible server.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="The same bytes every time, timings apart.")
 ]
@@ -49,7 +48,6 @@ Seed = Annotated[
         "--seed", help="Seed sent to a served model, kept in the result; our own model is greedy."
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Thread = Annotated[
     str | None, typer.Option("--thread", help="Name of the run: begin it, go on, or show it.")
 ]
@@ -61,52 +59,38 @@ State = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Given:
+    """The switches as they were given; None is the default of the settings.
+
+    Paths are text, because a `Path` of the empty text is the current folder.
+    """
+
+    question: Question = None
+    docs: Docs = None
+    index: Index = None
+    model: Model = None
+    base_url: BaseUrl = None
+    as_json: AsJson = False
+    deterministic: Deterministic = False
+    seed: Seed = None
+    quiet: Quiet = False
+    thread: Thread = None
+    review: Review = False
+    state: State = None
+
+
 def main(argv: Sequence[str] | None = None, *, wire: "Wire | None" = None) -> int:
     """Run the command; returns the exit code. `wire` builds the team, for tests."""
-    try:
-        _app(wire)(args=list(sys.argv[1:] if argv is None else argv), prog_name="deerstalker")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 1
-    return 0
 
+    def research(given: Given) -> int:
+        from graphs.command import run_command
 
-def _app(wire: "Wire | None") -> typer.Typer:
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        return run_command(given, wire)
 
-    @app.command(help=HELP)
-    def research(
-        question: Question = None,
-        docs: Docs = None,
-        index: Index = None,
-        model: Model = None,
-        base_url: BaseUrl = None,
-        as_json: AsJson = False,
-        deterministic: Deterministic = False,
-        seed: Seed = None,
-        quiet: Quiet = False,
-        thread: Thread = None,
-        review: Review = False,
-        state: State = None,
-    ) -> None:
-        from graphs.command import Given, run_command
-
-        given = Given(
-            question=question,
-            docs=tuple(docs or ()),
-            index=index,
-            model=model,
-            base_url=base_url,
-            as_json=as_json,
-            deterministic=deterministic,
-            seed=seed,
-            quiet=quiet,
-            thread=thread,
-            review=review,
-            state=state,
-        )
-        raise typer.Exit(run_command(given, wire))
-
-    return app
+    app = new_app()
+    app.command(help=HELP)(switches(Given, research))
+    return run_app(app, "deerstalker", argv)
 
 
 if __name__ == "__main__":

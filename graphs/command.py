@@ -1,7 +1,7 @@
 """From the switches of the command line to one session: defaults, checks, error lines."""
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,33 +9,13 @@ from graphs.errors import UserError
 from graphs.settings import load_settings, names_hub, settle_process
 
 if TYPE_CHECKING:
+    from graphs.cli import Given
     from graphs.session import Command
     from graphs.settings import Settings
     from graphs.wiring import Wire
 
 
-@dataclass(frozen=True)
-class Given:
-    """The switches as they were given; None is the default of the settings.
-
-    Paths are text, because a `Path` of the empty text is the current folder.
-    """
-
-    question: str | None
-    docs: tuple[str, ...]
-    index: str | None
-    model: str | None
-    base_url: str | None
-    as_json: bool
-    deterministic: bool
-    seed: int | None
-    quiet: bool
-    thread: str | None
-    review: bool
-    state: str | None
-
-
-def run_command(given: Given, wire: "Wire | None") -> int:
+def run_command(given: "Given", wire: "Wire | None") -> int:
     """Run a session; an expected error becomes one line on stderr and exit code 2."""
     try:
         settings = load_settings()
@@ -50,7 +30,7 @@ def run_command(given: Given, wire: "Wire | None") -> int:
         return 130
 
 
-def _run_session(given: Given, settings: "Settings", wire: "Wire | None") -> int:
+def _run_session(given: "Given", settings: "Settings", wire: "Wire | None") -> int:
     from graphs.console import standard_console
     from graphs.errors import EXPECTED_ERRORS
     from graphs.session import Session
@@ -66,7 +46,7 @@ def _run_session(given: Given, settings: "Settings", wire: "Wire | None") -> int
         return 2
 
 
-def _command(given: Given, settings: "Settings") -> "Command":
+def _command(given: "Given", settings: "Settings") -> "Command":
     from graphs.session import Command, check_question
     from graphs.wiring import ResearchOptions
 
@@ -74,7 +54,7 @@ def _command(given: Given, settings: "Settings") -> "Command":
     if given.seed is not None and not 0 <= given.seed < 2**63:
         raise UserError(f"the seed {given.seed} is not usable: give a whole number from 0 to 2**63")
     options = ResearchOptions(
-        docs=settings.documents([_path("--docs", text) for text in given.docs]),
+        docs=settings.documents([_path("--docs", text) for text in given.docs or ()]),
         index=None if given.index is None else _path("--index", given.index),
         model=given.model or settings.model,
         base_url=given.base_url or settings.base_url,
@@ -93,7 +73,7 @@ def _command(given: Given, settings: "Settings") -> "Command":
         explicit=frozenset(
             name
             for name, value in asdict(given).items()
-            if not (value is None or value is False or value == ())
+            if not (value is None or value is False or value == [])
         ),
     )
 

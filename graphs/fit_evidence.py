@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from graphs.commandline import new_app, run_app
 from graphs.errors import EXPECTED_ERRORS, UserError
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def _held(out: Path) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None, *, embeddings: "Embeddings | None" = None) -> int:
     """Run the command; returns the exit code. `embeddings` are used instead of the default ones."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = new_app()
 
     @app.command(help=HELP)
     def fit_evidence(data: Data, out: Out, limit: Limit = 2500, seed: Seed = 0) -> None:
@@ -265,11 +266,7 @@ def main(argv: Sequence[str] | None = None, *, embeddings: "Embeddings | None" =
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(2) from error
 
-    try:
-        app(args=list(sys.argv[1:] if argv is None else argv), prog_name="graphs.fit_evidence")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 1
-    return 0
+    return run_app(app, "graphs.fit_evidence", argv)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from graphs.errors import EXPECTED_ERRORS, UserError
+from graphs.evaluate.given import Given
 from graphs.evaluate.plan import Plan, checked
 from graphs.evaluate.rows import RowFile
 from graphs.evaluate.summary import summarise
@@ -25,25 +25,6 @@ class Launch(Protocol):
     """Carries out one stage of a plan and gives its exit code."""
 
     def __call__(self, plan: Plan, name: str, *, quiet: bool) -> int: ...
-
-
-@dataclass(frozen=True)
-class Given:
-    """The switches as they were given; None is the default of the settings."""
-
-    data: Path
-    limit: int | None = None
-    seed: int = 0
-    as_json: bool = False
-    baseline: bool = False
-    docs: tuple[Path, ...] = ()
-    answers_apply: bool | None = None
-    model: str | None = None
-    base_url: str | None = None
-    out: Path | None = None
-    work: Path | None = None
-    fresh: bool = False
-    quiet: bool = False
 
 
 def run_qa(given: Given, launch: "Launch | None" = None) -> int:
@@ -120,7 +101,7 @@ def _plan(given: Given) -> Plan:
         data_hash="",
         limit=given.limit,
         seed=given.seed,
-        docs=tuple(path.expanduser() for path in given.docs),
+        docs=tuple(path.expanduser() for path in given.docs or ()),
         answers_apply=apply,
         model=given.model or settings.model,
         base_url=given.base_url or settings.base_url,

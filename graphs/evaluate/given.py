@@ -1,0 +1,58 @@
+"""What `python -m graphs.evaluate qa` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graphs.commandline import AsJson, BaseUrl, Quiet
+
+Data = Annotated[
+    Path, typer.Option("--data", help="Questions in SQuAD layout, one JSON object a line (or .gz).")
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", help="How many questions; half of them unanswerable.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the sample and of the intervals.")]
+Baseline = Annotated[
+    bool, typer.Option("--baseline", help="Measure the plain LangChain chain too.")
+]
+Docs = Annotated[
+    list[Path] | None,
+    typer.Option("--docs", help="Ask these documents instead; may be given more than once."),
+]
+Answers = Annotated[
+    bool | None,
+    typer.Option(
+        "--answers-apply/--answers-foreign",
+        help="Whether the documents of --docs hold the answers [default: foreign].",
+    ),
+]
+Model = Annotated[str | None, typer.Option("--model", help="As for graphs.research.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="JSON file for the report and every question's row.")
+]
+Work = Annotated[
+    Path | None, typer.Option("--work", help="Folder for the corpus, its index and the rows.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask again what was asked before.")]
+
+
+@dataclass(frozen=True)
+class Given:
+    """The switches as they were given; None is the default of the settings."""
+
+    data: Data
+    limit: Limit = None
+    seed: Seed = 0
+    as_json: AsJson = False
+    baseline: Baseline = False
+    docs: Docs = None
+    answers_apply: Answers = None
+    model: Model = None
+    base_url: BaseUrl = None
+    out: Out = None
+    work: Work = None
+    fresh: Fresh = False
+    quiet: Quiet = False
