@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from llm_core.errors import ModelError
 
 _LONGEST = 60.0  # seconds; clients of the OpenAI API ignore a longer Retry-After
-_WEIGHT = 0.1  # of the newest request in the mean time that a slot is held
+_FIRST_GUESS = 0.2  # seconds that a slot is held; who comes back too early loses nothing
+_WEIGHT = 0.1  # at least, of the newest request in the mean time that a slot is held
 
 
 class QueueFullError(ModelError):
@@ -50,7 +51,8 @@ class Gate:
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
-        self._held = 1.0  # mean seconds that a slot is held
+        self._held = _FIRST_GUESS  # mean seconds that a slot is held
+        self._ended = 0  # requests that have held one
         self._promised = 0.0  # the loop's time at which the last one turned away may return
 
     @property
@@ -80,7 +82,8 @@ class Gate:
             yield
         finally:
             held = asyncio.get_running_loop().time() - began
-            self._held += _WEIGHT * (held - self._held)
+            self._ended += 1
+            self._held += max(_WEIGHT, 1 / self._ended) * (held - self._held)
             self._pass_on()
 
     async def drain(self, timeout: float) -> bool:

@@ -52,23 +52,34 @@ async def test_who_finds_the_queue_full_is_told_at_once():
         assert gate.inside == 1
 
 
+async def refuse(gate: Gate) -> float:
+    """The wait that is told to one who finds the gate full."""
+    with pytest.raises(QueueFullError) as caught:
+        async with gate.enter():
+            pass
+    return caught.value.retry_after
+
+
 async def test_those_turned_away_are_asked_back_one_after_another():
     gate, log = Gate(2, 0), []
     held = [Holder(gate, name, log) for name in "ab"]
     await settle()
-    waits = []
-    for _ in range(300):
-        with pytest.raises(QueueFullError) as caught:
-            async with gate.enter():
-                pass
-        waits.append(caught.value.retry_after)
-    planned = waits[:100]  # a slot is thought to be held for a second: one of two frees each 0.5 s
+    waits = [await refuse(gate) for _ in range(900)]
+    planned = waits[:100]  # a slot is thought to be held for 0.2 s: one of two frees each 0.1 s
     assert planned == sorted(planned)
-    assert planned[0] == pytest.approx(0.5, abs=0.2)
-    assert planned[99] == pytest.approx(50, abs=1)
-    assert max(waits) <= 60 and len({round(wait) for wait in waits[150:]}) > 10
+    assert planned[0] == pytest.approx(0.1, abs=0.05)
+    assert planned[99] == pytest.approx(10, abs=1)
+    assert max(waits) <= 60 and len({round(wait) for wait in waits[700:]}) > 10
     for holder in held:
         holder.task.cancel()
+
+
+async def test_the_wait_follows_how_long_slots_were_held():
+    gate = Gate(1, 0)
+    async with gate.enter():
+        await asyncio.sleep(0.5)
+    async with gate.enter():
+        assert await refuse(gate) == pytest.approx(0.5, rel=0.5)
 
 
 async def test_who_leaves_the_queue_leaves_no_gap():
