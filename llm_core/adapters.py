@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from llm_core.errors import ModelFileError
 from llm_core.models.config import DecoderConfig
+from llm_core.prompt_format import FORMAT_KEY, format_name
 
 ATTENTION_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD_TARGETS = ("gate_proj", "up_proj", "down_proj")
@@ -96,10 +98,21 @@ def load_adapter(folder: Path) -> Adapter:
         raise ModelFileError(f"{path} cannot be read as an adapter's config: {err}") from err
     if not isinstance(config, dict):
         raise ModelFileError(f"{path} is not a JSON object; copy the adapter again")
+    _check_format(config.pop(FORMAT_KEY, None), path)
     rank, scale = _read_config(config, path)
     tensors = _read_tensors(folder / WEIGHTS_NAME)
     pairs = _pair(tensors, rank, folder / WEIGHTS_NAME)
     return Adapter(_hash(pairs, scale), rank, scale, pairs)
+
+
+def _check_format(written: Any, path: Path) -> None:
+    """Warn where an adapter learnt prompts of tools in other words than are used now."""
+    if written is not None and written != format_name():
+        warnings.warn(
+            f"{path} was trained for the tool prompts {written!r}, this core writes "
+            f"{format_name()!r}: its calls may be worse; train it again or use the core it is from",
+            stacklevel=3,
+        )
 
 
 def _read_config(config: dict[str, Any], path: Path) -> tuple[int, float]:

@@ -7,6 +7,15 @@ from typing import Any
 
 from llm_core.errors import ModelError
 from llm_core.prompt import Turn
+from llm_core.prompt_format import (
+    CALL_PREFIX,
+    COPY_VALUES,
+    HOW_TO_CALL,
+    NO_CALL_MANY,
+    NO_CALL_ONE,
+    OFFER_MANY,
+    OFFER_ONE,
+)
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -34,6 +43,11 @@ class ToolSpec:
         """Name and purpose in one line of plain words."""
         words = self.name.replace("_", " ").replace(".", " ")
         return f"{words}: {' '.join(self.description.split())}".rstrip(": ")
+
+    def line(self) -> str:
+        """The summary and the names of the parameters, for comparing with requests."""
+        names = ", ".join(name.replace("_", " ") for name in self.parameters.get("properties", ()))
+        return f"{self.summary()} ({names})" if names else self.summary()
 
     def signature(self) -> str:
         """The tool as JSON, for the prompt."""
@@ -65,25 +79,19 @@ def tool_choice_of(choice: Any, tools: Sequence[ToolSpec]) -> str:
 
 def offer_turns(turns: Sequence[Turn], tools: Sequence[ToolSpec]) -> list[Turn]:
     """The conversation with the tools on offer: a call or a plain answer may follow."""
+    many = len(tools) != 1
     listed = "\n".join(tool.signature() for tool in tools)
-    offer = (
-        f"You can call these functions:\n{listed}\n\n"
-        'To call one, reply only with JSON: {"name": ..., "arguments": {...}}. '
-        "If no function fits, answer in plain text."
-    )
-    return [Turn("system", offer), *turns]
+    offer = f"{OFFER_MANY if many else OFFER_ONE}\n{listed}\n\n"
+    how = HOW_TO_CALL.format(it="one" if many else "it")
+    otherwise = NO_CALL_MANY if many else NO_CALL_ONE
+    return [Turn("system", f"{offer}{how} {COPY_VALUES} {otherwise}"), *turns]
 
 
 def call_turns(turns: Sequence[Turn], tool: ToolSpec) -> list[Turn]:
-    """The conversation with one tool, to be called now."""
-    order = (
-        f"Call this function to answer the user:\n{tool.signature()}\n\n"
-        'Reply only with JSON: {"name": ..., "arguments": {...}}. '
-        "Copy the values of the arguments from the user's words."
-    )
-    return [Turn("system", order), *turns]
+    """The conversation with one tool, which is called or not under the same prompt."""
+    return offer_turns(turns, [tool])
 
 
 def call_prefix(tool: ToolSpec) -> str:
     """How a call of `tool` begins, up to its arguments."""
-    return f'{{"name": {json.dumps(tool.name, ensure_ascii=False)}, "arguments":'
+    return CALL_PREFIX.format(name=json.dumps(tool.name, ensure_ascii=False))

@@ -5,8 +5,7 @@ import torch
 
 from llm_core.copying import CopyBias
 from llm_core.errors import ModelError
-from llm_core.prompt import ChatTemplate, Turn
-from llm_core.tool_choice import Pick, pick_tool, wants_call
+from llm_core.prompt import Turn
 from llm_core.toolcalls import ToolSpec, call_prefix, call_turns, offer_turns, tool_choice_of
 
 WEATHER = ToolSpec("get_weather", "Get the weather.", {"type": "object", "properties": {}})
@@ -54,57 +53,6 @@ def test_the_prompt_shows_the_tools_and_the_start_of_a_call():
     )
     assert WEATHER.signature() in call_turns(turns, WEATHER)[0].text
     assert json.loads(call_prefix(ADD) + " {}}") == {"name": "math.add", "arguments": {}}
-
-
-class ScriptedScores:
-    """Scores by what the decoded sequence contains."""
-
-    def __init__(self, tokenizer, **scores):
-        self.tokenizer, self.scores, self.seen = tokenizer, scores, []
-
-    def __call__(self, sequences):
-        texts = [self.tokenizer.tables.decode_str(tokens) for tokens, _ in sequences]
-        self.seen += texts
-        return [next(v for k, v in self.scores.items() if k in text) for text in texts]
-
-
-def test_the_tool_that_predicts_the_request_is_picked(tiny):
-    scores = ScriptedScores(tiny.tokenizer, weather=-9.0, math=-3.0, none=-5.0)
-    assert pick_tool("sum it", [WEATHER, ADD], scores, tiny.tokenizer) == Pick(ADD, 2.0)
-    assert all(text.endswith("Request: sum it") for text in scores.seen)
-
-
-class FakeEmbeddings:
-    def __init__(self, cosine):
-        self.cosine = cosine
-
-    def embed_documents(self, texts):
-        rest = (1 - self.cosine**2) ** 0.5
-        return [[1.0, 0.0], *([[self.cosine, rest]] * (len(texts) - 1))]
-
-
-@pytest.mark.parametrize(
-    ("gain", "likely", "cosine", "call"),
-    [
-        (12.0, -4.0, None, True),
-        (12.0, -9.5, None, False),
-        (-8.0, -6.0, None, False),
-        (500.0, -20.0, None, False),
-        (8.0, -6.0, 0.9, True),
-        (8.0, -6.0, 0.0, False),
-    ],
-)
-def test_a_call_is_made_when_the_signs_together_are_strong(tiny, gain, likely, cosine, call):
-    scores = ScriptedScores(tiny.tokenizer, weather=likely)
-    embeddings = None if cosine is None else FakeEmbeddings(cosine)
-    template = ChatTemplate(tiny.tokenizer)
-    turns = [Turn("user", "how is it outside?")]
-    pick = Pick(WEATHER, gain)
-    found = wants_call(
-        turns, turns[0].text, [WEATHER], pick, scores, template, tiny.tokenizer, embeddings
-    )
-    assert found is call
-    assert scores.seen[0].endswith('{"')
 
 
 def preferred(tiny, written: str, sources: list[str]) -> set[str]:

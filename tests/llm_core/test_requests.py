@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from llm_core.requests import (
+    clauses,
+    count_numbers,
+    divide,
+    looks_back,
+    numbers_lacking,
+    siblings,
+    value_lists,
+)
+from llm_core.toolcalls import ToolSpec
+
+
+def tool(name, **kinds):
+    properties = {key: {"type": kind} for key, kind in kinds.items()}
+    schema = {"type": "object", "properties": properties, "required": list(kinds)}
+    return ToolSpec(name, "", schema)
+
+
+WEATHER = tool("weather", city="string")
+BOOK = tool("book", place="string", people="integer")
+ADD = tool("add", a="number", b="number")
+TOOLS = [WEATHER, BOOK, ADD]
+
+
+def by_word(texts):
+    """A tool is close to a text that holds its name."""
+    found = [[0.6 if one.name in text.lower() else 0.1 for one in TOOLS] for text in texts]
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Find the weather in Oslo.", ["Find the weather in Oslo."]),
+        ("Tell me a. Then book b.", ["Tell me a.", "Then book b."]),
+        ("Check the mail, then call Bob", ["Check the mail", "call Bob"]),
+        ("Get the sum and find the mean", ["Get the sum", "find the mean"]),
+        ("Say 'one. two and find' to her", ["Say 'one. two and find' to her"]),
+        ("Ask Dr. Kim for 3.5 l", ["Ask Dr. Kim for 3.5 l"]),
+        ("salt and pepper", ["salt and pepper"]),
+    ],
+)
+def test_a_request_is_cut_where_another_wish_begins(text, parts):
+    assert clauses(text) == parts
+
+
+def wishes(text):
+    return [(one.tool.name if one.tool else None, one.text) for one in divide(text, TOOLS, by_word)]
+
+
+def test_parts_that_want_different_tools_stand_alone():
+    found = wishes("Give me the weather in Oslo. Also book Chez Nous for 4 people.")
+    assert found == [
+        ("weather", "Give me the weather in Oslo."),
+        ("book", "Also book Chez Nous for 4 people."),
+    ]
+
+
+def test_parts_that_want_the_same_tool_stand_alone_if_each_names_something():
+    assert len(wishes("Give me the weather in Oslo and give me the weather in Rome")) == 2
+    assert len(wishes("Give me the weather in Oslo and tell me how the weather is")) == 1
+
+
+def test_a_part_without_the_numbers_its_tool_needs_does_not_stand_alone():
+    assert len(wishes("add 3 and 4, then add 5 and 6")) == 2
+    assert len(wishes("add 3, then add 5")) == 1
+
+
+def test_what_is_close_to_no_tool_goes_with_the_part_it_stands_by():
+    text = "I am going on holiday. Show the weather in Oslo. Then book Nous for 2. I am so glad!"
+    assert wishes(text) == [
+        ("weather", "I am going on holiday. Show the weather in Oslo."),
+        ("book", "Then book Nous for 2. I am so glad!"),
+    ]
+
+
+def test_a_part_that_needs_a_result_waits():
+    found = divide("add 3 and 4, then add 5 to the result 2", TOOLS, by_word)
+    assert [one.waits for one in found] == [False, True]
+    assert looks_back("multiply the result") and not looks_back("multiply 3")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("weather in Oslo, Rome and Madrid", ("Oslo", "Rome", "Madrid")),
+        ("time in Paris, France and Austin, TX", ("Paris, France", "Austin, TX")),
+        ("the factorial of 5, 7 and 1,200", ("5", "7", "1,200")),
+        ("log in 'ann' and 'bob'", ("'ann'", "'bob'")),
+        ("salt and pepper", None),
+        ("pay 5 euros in Rome", None),
+    ],
+)
+def test_lists_of_values_of_one_kind_are_found(text, values):
+    assert [one.values for one in value_lists(text)] == ([values] if values else [])
+
+
+def test_a_value_that_the_call_left_out_makes_a_sibling():
+    text = "weather in Oslo, Rome and Madrid today"
+    assert siblings(text, {"city": "Oslo"}) == ["weather in Rome today", "weather in Madrid today"]
+    assert siblings("factorial of 5 and 7", {"n": 5}) == ["factorial of 7"]
+
+
+def test_a_call_that_takes_the_whole_list_has_no_siblings():
+    assert siblings("fly from Oslo to Rome", {"from": "Oslo", "to": "Rome"}) == []
+    assert siblings("add 3 and 4", {"a": 3, "b": 4}) == []
+    assert siblings("mean of 3 and 4", {"numbers": [3, 4]}) == []
+    assert siblings("stay in Oslo and Rome", {"place": "Oslo and Rome"}) == []
+
+
+def test_lists_of_the_same_length_go_together():
+    text = "log in 'ann' and 'bob' with 'a1' and 'b2'"
+    assert siblings(text, {"user": "ann", "password": "a1"}) == ["log in 'bob' with 'b2'"]
+
+
+def test_numbers_count_in_digits_and_words():
+    assert count_numbers("two of 1,200 and 3.5") == 3
+    assert numbers_lacking("add 3", ADD.parameters) == 0.5
+    assert numbers_lacking("weather", WEATHER.parameters) == 0.0
