@@ -81,6 +81,14 @@ def test_the_local_model_answers_where_the_server_does_not() -> None:
     ]
 
 
+def test_the_model_answers_behind_its_own_server_which_ends_with_the_example() -> None:
+    # The server would hold the pipe of the output open if it went on.
+    streamed, call, vector = run("behind_a_server")
+    assert "Paris" in streamed
+    assert call == "('weather', {'city': 'London'})"
+    assert vector == "a vector of 384 numbers"
+
+
 def test_a_model_is_chosen_by_name_and_set_for_each_call() -> None:
     short, long = run("model_by_name")
     assert short.startswith("local:smollm2-135m, 5 tokens: ")
