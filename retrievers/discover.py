@@ -42,16 +42,36 @@ def common_root(paths: Sequence[Path]) -> Path:
 
 
 def _walk(root: Path, unreadable: Callable[[OSError], None] | None) -> Iterator[Path]:
+    """Files to read under `root`; without recursion, as folders may be nested very deeply."""
     resolved_root = root.resolve()
-    for folder, subfolders, names in os.walk(root, onerror=unreadable):
-        subfolders[:] = sorted(n for n in subfolders if n[0] != "." and n not in _SKIPPED_FOLDERS)
-        for name in sorted(names):
-            path = Path(folder) / name
-            # "~$" marks a lock file that an open word processor leaves beside a document.
-            if name.startswith((".", "~$")) or path.suffix.lower() not in FORMATS:
+    waiting = [str(root)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as err:
+            if unreadable is not None:
+                unreadable(err)
+            continue
+        for entry in entries:
+            if entry.name.startswith((".", "~$")):  # "~$": a word processor has the file open
                 continue
-            if _is_inside(path, resolved_root):
+            if _is_folder(entry):
+                if entry.name not in _SKIPPED_FOLDERS:
+                    waiting.append(entry.path)
+                continue
+            path = Path(entry.path)
+            if path.suffix.lower() in FORMATS and _is_inside(path, resolved_root):
                 yield path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, and no link to one: that way lie loops, and other folders."""
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _is_inside(path: Path, resolved_root: Path) -> bool:
@@ -62,3 +82,5 @@ def _is_inside(path: Path, resolved_root: Path) -> bool:
         return path.is_file()
     except PermissionError:  # the folder can be listed and not entered: reading it says why
         return True
+    except (OSError, RuntimeError):  # a link to itself, a name too long
+        return False

@@ -1,5 +1,6 @@
 """What a loaded document is, and how a passage is addressed: document hash, page, characters."""
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,3 +48,8 @@ class LoadedDocument:
 def passage_id(sha256: str, page: int | None, start: int, end: int) -> str:
     """The address of characters [start, end) of a page as one string, stable across runs."""
     return f"{sha256[:16]}:{page or 0}:{start}-{end}"
+
+
+def unicode_name(name: str) -> str:
+    """A file name whose bytes are not Unicode, kept with replacement marks."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -4,13 +4,14 @@ Files are known by the hash of their bytes and texts by the hash of what is sear
 or copied file costs no embedding, and a changed one only that of its new passages.
 """
 
+import contextlib
 import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from langchain_core.embeddings import Embeddings
 
@@ -18,11 +19,15 @@ from retrievers.artefact import ArtefactError
 from retrievers.bm25 import K1, B, BM25Index
 from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
-from retrievers.errors import TOO_SLOW, DocumentChangedError, DocumentError, RetrievalError
+from retrievers.documents import unicode_name
+from retrievers.errors import TOO_SLOW, DocumentError, RetrievalError
 from retrievers.generation import build_generation, drop_other_generations, load_generation
-from retrievers.ranking import default_tokenizer, searchable_text
-from retrievers.rows import DocumentRow, FileRow, NewDocument, NewPassage
+from retrievers.ranking import searchable_text
+from retrievers.rows import DocumentRow, FileRow, NewDocument
 from retrievers.store_errors import DamagedIndexError
+
+if TYPE_CHECKING:
+    from retrievers.reading import Job
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 
@@ -151,7 +156,7 @@ class _Update:
             if self.corpus.meta("embedding"):
                 self.notices.append("the embedding model changed; every passage is embedded again")
             self.corpus.use_embedding(name)
-        root, before = _unicode(str(self.root)), self.corpus.meta("root")
+        root, before = unicode_name(str(self.root)), self.corpus.meta("root")
         if before != root:
             if before:
                 self.notices.append(f"the index held {before}; it now holds {root}")
@@ -187,6 +192,32 @@ class _Update:
 
     def _read(self) -> None:
         """Forget what is gone, then read each document that is new or has another first file."""
+        from retrievers.workers import read_jobs
+
+        jobs = self._forget_and_list()
+        if jobs:
+            self.say("reading", 0, len(jobs))
+        new: list[NewDocument] = []
+        with contextlib.closing(read_jobs(jobs)) as outcomes:
+            for done, (job, outcome) in enumerate(outcomes, 1):
+                self.notices += outcome.notes
+                if outcome.document is None:
+                    self.seen.pop(job.source)
+                    self.unreadable[job.source] = "it changed while it was read: run again"
+                else:
+                    new.append(outcome.document)
+                if done == len(jobs) or sum(1 + len(d.passages) for d in new) >= GROUP:
+                    self.corpus.put_documents(new)
+                    new = []
+                self.say("reading", done, len(jobs))
+        changed = {s: row for s, row in self.seen.items() if self.before.get(s) != row}
+        if changed:
+            self.corpus.put_files(changed)
+
+    def _forget_and_list(self) -> "list[Job]":
+        """Take out what is gone; what is to be read, once for all files of the same bytes."""
+        from retrievers.reading import Job
+
         first: dict[str, str] = {}
         for source in sorted(self.seen):
             first.setdefault(self.seen[source].sha256, source)
@@ -195,24 +226,11 @@ class _Update:
         if gone or lost:
             self.corpus.remove(sorted(gone), sorted(lost))
         retried = self._touched_since_given_up(held)
-        todo = [
-            (sha256, source)
+        return [
+            Job(sha256, source, self.files[source], self.root)
             for sha256, source in first.items()
             if sha256 not in held or held[sha256].source != source or sha256 in retried
         ]
-        new: list[NewDocument] = []
-        for done, (sha256, source) in enumerate(todo, 1):
-            self.say("reading", done - 1, len(todo))
-            document = self._read_document(sha256, source)
-            new += [document] if document is not None else []
-            if done == len(todo) or sum(1 + len(d.passages) for d in new) >= GROUP:
-                self.corpus.put_documents(new)
-                new = []
-        if todo:
-            self.say("reading", len(todo), len(todo))
-        changed = {s: row for s, row in self.seen.items() if self.before.get(s) != row}
-        if changed:
-            self.corpus.put_files(changed)
 
     def _touched_since_given_up(self, held: dict[str, DocumentRow]) -> set[str]:
         """Hashes of documents that were too slow to read, and whose files are touched since.
@@ -225,36 +243,6 @@ class _Update:
             for source, row in self.seen.items()
             if row.sha256 in slow and row != self.before.get(source)
         }
-
-    def _read_document(self, sha256: str, source: str) -> NewDocument | None:
-        """The document with its passages, or with the reason it is skipped; None if it changed."""
-        from retrievers.chunking import chunk
-        from retrievers.loaders import load_document
-
-        title, passages, reason = "", list[NewPassage](), None
-        try:
-            loaded = load_document(self.files[source], self.root)
-            title = _unicode(loaded.title)
-            if loaded.sha256 == sha256:
-                tokenize = default_tokenizer()
-                for passage in chunk(loaded):
-                    passage.metadata["source"] = source
-                    passage.metadata["title"] = _unicode(passage.metadata["title"])
-                    text = searchable_text(passage)
-                    key = hashlib.sha256(text.encode()).hexdigest()
-                    passages.append(NewPassage(passage, key, tokenize(text)))
-                reason = None if passages else "empty: no text in it"
-        except DocumentChangedError:
-            passages, reason = [], None
-        except DocumentError as err:
-            reason = str(err)
-        except UnicodeEncodeError:
-            passages, reason = [], "its text holds characters that are not Unicode"
-        if reason is None and not passages:
-            self.seen.pop(source)
-            self.unreadable[source] = "it changed while it was read: run again"
-            return None
-        return NewDocument(sha256, DocumentRow(source, reason), title, passages)
 
     def _embed(self) -> None:
         """Embed every text that has no vector, a batch for each transaction."""
@@ -317,12 +305,7 @@ class _Update:
 
 def _source(file: Path, root: Path) -> str:
     path = file.relative_to(root) if file.is_relative_to(root) else file
-    return _unicode(path.as_posix())
-
-
-def _unicode(name: str) -> str:
-    """A file name whose bytes are not Unicode is kept with replacement marks."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return unicode_name(path.as_posix())
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -59,12 +60,24 @@ class Loaded:
     title: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How a reader follows a file of many pages, and which of its pages it leaves out."""
+
+    page: Callable[[int], None]  # called with each page's number before it is read, 0 at the end
+    skip: frozenset[int] = frozenset()
+
+
 class _Loader(Protocol):
     def load(self, data: bytes) -> Loaded: ...
 
 
-def load_document(path: Path, root: Path) -> LoadedDocument:
-    """Read one document; its `source` is its path relative to `root`.
+class _PagedLoader(Protocol):
+    def load(self, data: bytes, watch: Watch | None = None) -> Loaded: ...
+
+
+def load_document(path: Path, root: Path, watch: Watch | None = None) -> LoadedDocument:
+    """Read one document; its `source` is its path relative to `root`; `watch` follows a PDF.
 
     Raises:
         DocumentError: unsupported, unreadable, too large, empty, encrypted, image-only, broken or
@@ -75,7 +88,7 @@ def load_document(path: Path, root: Path) -> LoadedDocument:
     if suffix not in FORMATS:
         raise DocumentError(f"unsupported file type {path.suffix or '(no suffix)'!r}")
     data = read_file(path)
-    loaded = read_bytes(data, suffix)
+    loaded = read_bytes(data, suffix, watch)
     title = " ".join(loaded.title.split())[:MAX_TITLE]
     return LoadedDocument(
         source=_relative(path, root),
@@ -86,7 +99,7 @@ def load_document(path: Path, root: Path) -> LoadedDocument:
     )
 
 
-def read_bytes(data: bytes, suffix: str) -> Loaded:
+def read_bytes(data: bytes, suffix: str, watch: Watch | None = None) -> Loaded:
     """The pages of a file's bytes; `suffix`, one of FORMATS, says what they are.
 
     Raises DocumentError as `load_document` does.
@@ -95,7 +108,10 @@ def read_bytes(data: bytes, suffix: str) -> Loaded:
         raise DocumentError("empty: 0 bytes")
     module = importlib.import_module(f"retrievers.loaders.{FORMATS[suffix].module}")
     try:
-        loaded = cast(_Loader, module).load(data)
+        if FORMATS[suffix].unit == "page":
+            loaded = cast(_PagedLoader, module).load(data, watch)
+        else:
+            loaded = cast(_Loader, module).load(data)
     except MemoryError as err:
         raise DocumentError("too large: reading it takes more memory than allowed") from err
     characters = sum(len(page.text) for page in loaded.pages)
@@ -124,7 +140,7 @@ def read_file(path: Path) -> bytes:
             if before.st_size > MAX_BYTES:
                 raise DocumentError(f"too large: {before.st_size:,} bytes, limit {MAX_BYTES:,}")
             with path.open("rb") as stream:
-                data = stream.read(MAX_BYTES + 1)
+                data = stream.read(before.st_size + 1)
                 after = os.fstat(stream.fileno())
             if len(data) == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
                 return data

@@ -13,6 +13,7 @@ from retrievers.errors import DocumentError
 
 MAX_UNPACKED: Final = 300 * 2**20  # bytes of all members together
 MAX_XML: Final = 60 * 2**20  # bytes of one XML part; its tree takes about ten times the room
+_PIECE: Final = 2**16  # bytes
 MAX_MEMBERS: Final = 20_000
 OLE: Final = b"\xd0\xcf\x11\xe0"  # what an encrypted document, and one of before 2007, begins with
 BROKEN: Final = (
@@ -44,7 +45,24 @@ def open_archive(data: bytes, kind: str) -> zipfile.ZipFile:
         raise DocumentError(f"too large: {unpacked:,} bytes when unpacked")
     if any(member.flag_bits & 1 for member in members):
         raise DocumentError(f"encrypted {kind}: save a copy without a password")
+    try:
+        for member in members:
+            if member.compress_type != zipfile.ZIP_STORED:
+                _verify(archive, member)
+    except BROKEN as err:
+        raise DocumentError(f"broken {kind}: it is damaged, or states false sizes") from err
     return archive
+
+
+def _verify(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Unpack a member piece by piece: its size and checksum must be those it states.
+
+    Read at once, as parsers do, a member that understates its size is unpacked whole before the
+    size is looked at.
+    """
+    with archive.open(member) as stream:
+        while stream.read(_PIECE):
+            pass
 
 
 def office_file(data: bytes, kind: str) -> io.BytesIO:

@@ -8,7 +8,7 @@ OFFER: Final = (
     "to read it, install Tesseract (the commands tesseract and its language files; on Debian:"
     " apt install tesseract-ocr)"
 )
-MAX_SECONDS: Final = 60.0  # for one page
+MAX_SECONDS: Final = 45.0  # for one page
 DPI: Final = 200  # of the picture a page is read from
 _WANTED: Final = ("eng", "tha", "deu", "fra", "spa", "ara", "jpn", "chi_sim", "kor")
 _MAX_LANGUAGES: Final = 3  # each makes it slower

@@ -7,19 +7,19 @@ import io
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from retrievers.documents import Heading, Page
 from retrievers.errors import TOO_SLOW, DocumentError
-from retrievers.loaders import MAX_CHARACTERS, Loaded, ocr
+from retrievers.loaders import MAX_CHARACTERS, Loaded, Watch, ocr
 from retrievers.loaders.pdf_layout import PageLines, page_texts
 from retrievers.loaders.pdf_words import HYPHEN, read_lines
 from retrievers.loaders.scripts import logical, require_meaning
 from retrievers.thai import is_mojibake, repair_mojibake
 
 MAX_PAGES: Final = 10_000
-MAX_SECONDS: Final = 120.0  # for one file; looked at after each page
+MAX_SECONDS: Final = 600.0  # for one file; looked at after each page
 MAX_SCANNED: Final = 500  # pages read by OCR
 MAX_PIXELS: Final = 4000.0  # of a page's longer side in the picture for OCR
 _LOCK: Final = threading.Lock()
@@ -46,12 +46,12 @@ _NO_TITLE: Final = re.compile(
 )
 
 
-def load(data: bytes) -> Loaded:
+def load(data: bytes, watch: Watch | None = None) -> Loaded:
     """Numbered pages of text; headings from the file's outline, else from numbered lines."""
     if b"%PDF-" not in data[:1024]:
         raise DocumentError("broken PDF: it does not begin as one")
     with _LOCK:
-        texts, title, outline = _extract(data)
+        texts, title, outline = _extract(data, watch or Watch(lambda _: None))
     whole = "\n".join(texts)
     if is_mojibake(whole):
         texts = [repair_mojibake(text, certain=True) for text in texts]
@@ -66,7 +66,7 @@ def load(data: bytes) -> Loaded:
     return Loaded(pages, "" if _NO_TITLE.search(title) else title)
 
 
-def _extract(data: bytes) -> tuple[list[str], str, list[tuple[str, int, int]]]:
+def _extract(data: bytes, watch: Watch) -> tuple[list[str], str, list[tuple[str, int, int]]]:
     """Raw page texts, the stated title, and the outline as (title, level, 1-based page)."""
     import pypdfium2
 
@@ -77,9 +77,10 @@ def _extract(data: bytes) -> tuple[list[str], str, list[tuple[str, int, int]]]:
             raise DocumentError("encrypted PDF: save a copy without a password") from err
         raise DocumentError("broken PDF: it cannot be opened") from err
     try:
-        texts = _page_texts(document)
+        texts = _page_texts(document, watch)
         if not any(text.strip() for text in texts):
-            texts = _scanned(document)
+            texts = _scanned(document, watch)
+        watch.page(0)
         return texts, _stated_title(document), _outline(document)
     except pypdfium2.PdfiumError as err:
         raise DocumentError(f"broken PDF: {err}") from err
@@ -87,24 +88,29 @@ def _extract(data: bytes) -> tuple[list[str], str, list[tuple[str, int, int]]]:
         document.close()
 
 
-def _page_texts(document: Any) -> list[str]:
+def _page_texts(document: Any, watch: Watch) -> list[str]:
     count = len(document)
     if not count:
         raise DocumentError("broken PDF: it has no pages")
     if count > MAX_PAGES:
         raise DocumentError(f"too large: {count:,} pages, limit {MAX_PAGES:,}")
-    began, total = time.monotonic(), 0
-    pages: list[PageLines] = []
+    return page_texts(_pages(document, watch))
+
+
+def _pages(document: Any, watch: Watch) -> Iterator[PageLines]:
+    began, total, count = time.monotonic(), 0, len(document)
     for index in range(count):
-        page, characters = _page_lines(document, index, MAX_CHARACTERS - total)
-        pages.append(page)
-        total += characters
+        watch.page(index + 1)
+        page = PageLines([], 0, 0)
+        if index + 1 not in watch.skip:
+            page, characters = _page_lines(document, index, MAX_CHARACTERS - total)
+            total += characters
+        yield page
         if time.monotonic() - began > MAX_SECONDS:
             raise DocumentError(
                 f"{TOO_SLOW}: {index + 1} of {count} pages took over {MAX_SECONDS:.0f} s; touch"
                 " the file to try again"
             )
-    return page_texts(pages)
 
 
 def _page_lines(document: Any, index: int, allowed: int) -> tuple[PageLines, int]:
@@ -130,7 +136,7 @@ def _page_lines(document: Any, index: int, allowed: int) -> tuple[PageLines, int
         page.close()
 
 
-def _scanned(document: Any) -> list[str]:
+def _scanned(document: Any, watch: Watch) -> list[str]:
     """Texts of pages that have none of their own, where they are pictures and OCR is at hand."""
     if not _has_pictures(document):
         raise DocumentError("empty: no text in it")
@@ -143,7 +149,11 @@ def _scanned(document: Any) -> list[str]:
             " with OCR first"
         )
     spoken = ocr.languages(command)
-    texts = [ocr.read_picture(command, _png(document, at), spoken) for at in range(len(document))]
+    texts = []
+    for at in range(len(document)):
+        watch.page(at + 1)
+        skipped = at + 1 in watch.skip
+        texts.append("" if skipped else ocr.read_picture(command, _png(document, at), spoken))
     if not any(texts):
         raise DocumentError("no text layer: its pages are images, and OCR found no text in them")
     return texts

@@ -19,6 +19,9 @@ _EDGE: Final = 0.12  # share of the page's height at its top and bottom where ru
 _NUMBER_EDGE: Final = 0.2  # the same for a word that stands alone above or below all else
 _EDGE_LINES: Final = 3  # lines at either end of a page that may be running heads
 _MIN_PAGES: Final = 3  # that repeat a running head
+_MAX_LINES: Final = 3000  # of a page: one with more is no page of text, and stays as it is drawn
+_MAX_BLOCKS: Final = 300  # the same for runs of lines
+_MAX_GAPS: Final = 100  # between the cells of one row
 _MIN_GUTTER: Final = 6.0  # points between columns
 _MIN_ROWS: Final = 8  # lines beside each other that make columns of text
 _COLUMN_WORDS: Final = 4  # words of a column's line, on average: a table's cells have fewer
@@ -41,31 +44,52 @@ class PageLines:
     upright: bool = True  # False where the page is shown turned: its lines stay as they are
 
 
-def page_texts(pages: Sequence[PageLines]) -> list[str]:
-    """The text of each page in reading order, without running heads and page numbers."""
-    heads = _running_heads(pages)
+_Key = tuple[str, bool, int]  # text without numbers, whether at the top, height on the page
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of a page's text with what ends it; `head` if it may be a running head."""
+
+    text: str
+    end: str
+    head: _Key | None
+
+
+def page_texts(pages: Iterable[PageLines]) -> list[str]:
+    """The text of each page in reading order, without running heads and page numbers.
+
+    Of each page only the text is kept until all are read, as there may be very many.
+    """
+    read = [_rows(page) for page in pages]
+    heads = _running_heads(read)
     texts = []
-    for number, page in enumerate(pages):
-        lines = [line for at, line in enumerate(page.lines) if (number, at) not in heads]
-        if not lines and any(map(str.isalpha, "".join(line.text for line in page.lines))):
-            lines = page.lines  # what repeats is all there is
-        texts.append(_text(lines, page.upright))
+    for rows in read:
+        kept = [row for row in rows if row.head not in heads]
+        if not kept and any(map(str.isalpha, "".join(row.text for row in rows))):
+            kept = rows  # what repeats is all there is
+        texts.append("".join(row.text + row.end for row in kept).rstrip("\n"))
     return texts
 
 
-def _text(lines: list[Line], upright: bool) -> str:
-    rows = list(lines)
-    cells = frozenset[int]()
-    if upright and lines:
-        level, turned = _turned(lines)
-        rows = [line for block in _order(_blocks(_split_columns(level))) for line in block.lines]
-        rows += turned
-        cells = _gaps_of_tables(rows)
-    rtl = bool(cells) and _is_rtl(rows)
-    ends = (HYPHEN if line.glued else "\n" for line in rows)
-    return "".join(
-        _line_text(line, cells, rtl) + end for line, end in zip(rows, ends, strict=True)
-    ).rstrip("\n")
+def _rows(page: PageLines) -> list[_Row]:
+    lines, cells, rtl = page.lines, frozenset[int](), False
+    if page.upright and 0 < len(page.lines) <= _MAX_LINES:
+        level, turned = _turned(page.lines)
+        blocks = _blocks(_split_columns(level))
+        ordered = _order(blocks) if len(blocks) <= _MAX_BLOCKS else blocks
+        lines = [*(line for block in ordered for line in block.lines), *turned]
+        cells = _gaps_of_tables(lines)
+        rtl = bool(cells) and _is_rtl(lines)
+    heads = _candidates(page)
+    return [
+        _Row(
+            _line_text(line, cells, rtl),
+            HYPHEN if line.glued else "\n",
+            heads.get((id(line.words[0]), len(line.words))),
+        )
+        for line in lines
+    ]
 
 
 def _turned(lines: list[Line]) -> tuple[list[Line], list[Line]]:
@@ -260,7 +284,7 @@ def _is_rtl(lines: list[Line]) -> bool:
 
 def _gaps_of_tables(lines: list[Line]) -> frozenset[int]:
     """Words (by identity) that begin a cell: behind a wide gap that a neighbour row has too."""
-    gaps = [_wide_gaps(line) for line in lines]
+    gaps = [_wide_gaps(line)[:_MAX_GAPS] for line in lines]
     found: set[int] = set()
     for number, own in enumerate(gaps):
         near = [*gaps[max(0, number - 1) : number], *gaps[number + 1 : number + 2]]
@@ -296,43 +320,36 @@ def _line_text(line: Line, cells: frozenset[int], rtl: bool) -> str:
 # ---------------------------------------------------------------------- running heads
 
 
-def _running_heads(pages: Sequence[PageLines]) -> set[tuple[int, int]]:
-    """(page, line) of the heads and feet that repeat over pages, numbers apart."""
+def _running_heads(pages: Sequence[Sequence[_Row]]) -> set[_Key]:
+    """Heads and feet that repeat over pages, numbers apart; a head may stand a little lower."""
     if len(pages) < _MIN_PAGES:
         return set()
-    seen: dict[tuple[str, bool, int], list[tuple[int, int]]] = {}
-    for number, page in enumerate(pages):
-        for at, key in _candidates(page):
-            seen.setdefault(key, []).append((number, at))
-    pages_of = {key: len({number for number, _ in places}) for key, places in seen.items()}
-    near: Counter[tuple[str, bool, int]] = Counter()
-    for (text, top, height), count in pages_of.items():
-        near[text, top, height] += count + pages_of.get((text, top, height + 1), 0)
-    found: set[tuple[int, int]] = set()
-    for key, places in seen.items():
-        text, top, height = key
-        count = max(near[key], near[text, top, height - 1])
+    pages_of = Counter(key for rows in pages for key in {row.head for row in rows if row.head})
+    found: set[_Key] = set()
+    for text, top, height in pages_of:
+        near = (pages_of[text, top, height + step] for step in (-1, 0, 1))
         bare = not any(map(str.isalpha, text.replace("#", "")))
-        if count >= (max(_MIN_PAGES, len(pages) // 3) if bare else _MIN_PAGES):
-            found.update(places)
+        least = max(_MIN_PAGES, len(pages) // 3) if bare else _MIN_PAGES
+        if sum(near) >= least:
+            found.add((text, top, height))
     return found
 
 
-def _candidates(page: PageLines) -> list[tuple[int, tuple[str, bool, int]]]:
-    """(line, (its text without numbers, whether at the top, its height on the page))."""
+def _candidates(page: PageLines) -> dict[tuple[int, int], _Key]:
+    """What may be a running head, by its first word's identity and its number of words."""
     if not page.lines or not page.upright:
-        return []
+        return {}
     usual = statistics.median(line.height for line in page.lines)
     tall = page.top - page.bottom
-    order = sorted(range(len(page.lines)), key=lambda at: -page.lines[at].top)
-    found = []
-    for top, places in ((True, order[:_EDGE_LINES]), (False, order[-_EDGE_LINES:])):
-        for at in places:
-            line = page.lines[at]
+    order = sorted(page.lines, key=lambda line: -line.top)
+    found: dict[tuple[int, int], _Key] = {}
+    for top, lines in ((True, order[:_EDGE_LINES]), (False, order[-_EDGE_LINES:])):
+        for line in lines:
             inside = page.top - line.bottom if top else line.top - page.bottom
-            lone = len(line.words) == 1 and at in (order[0], order[-1])
+            lone = len(line.words) == 1 and line in (order[0], order[-1])
             edge = _NUMBER_EDGE if lone else _EDGE
             if inside <= edge * tall and line.height <= 1.3 * usual and len(line.text) <= 150:
                 text = " ".join(_NUMBER.sub("#", line.text).split())
-                found.append((at, (text, top, round((page.top - line.bottom) / 4))))
+                key = (text, top, round((page.top - line.bottom) / 4))
+                found[id(line.words[0]), len(line.words)] = key
     return found

@@ -156,11 +156,12 @@ def test_a_pipe_or_a_device_is_refused_and_not_read(tmp_path: Path) -> None:
 def test_a_pdf_that_took_too_long_is_read_again_once_touched(
     tmp_path: Path, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    update(tmp_path, docs)
     file = docs / "slow.pdf"
     file.write_bytes(make_pdf([[b"The beryl coronet."], [b"It was bent."]]))
     monkeypatch.setattr("retrievers.indexing._SETTLED_NS", -1)
     with monkeypatch.context() as impatient:
-        impatient.setattr("retrievers.loaders.pdf.MAX_SECONDS", 0.0)
+        impatient.setattr("retrievers.workers.FILE_SECONDS", 0.0)
         ((source, reason),) = update(tmp_path, docs).skipped
     assert source == "slow.pdf" and "touch the file to try again" in reason
     assert update(tmp_path, docs).skipped == [(source, reason)]
