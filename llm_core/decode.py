@@ -17,7 +17,9 @@ from llm_core.sampling import Sampler, best_tokens, log_probability
 
 @dataclass(frozen=True)
 class Step:
-    """One token, with its log-probability under the bare model (0.0 where it was forced).
+    """One token, with its log-probability under the bare model.
+
+    That is 0.0 where the token was forced, and where nobody asked for it.
 
     `top` holds the most probable tokens at its place, where these were asked for.
     """
@@ -54,7 +56,7 @@ class Decoder:
         guide: Guide | None = None,
         bias: Bias | None = None,
         *,
-        top: int = 0,
+        top: int | None = 0,
         loops: LoopGuard | None = None,
     ) -> None:
         self._sampler = sampler
@@ -78,9 +80,14 @@ class Decoder:
             self.finish = "stop"
             return []
         self.waiting = []
-        step = Step(token, log_probability(logits, token), best_tokens(logits, self._top))
+        step = self._step(token, logits)
         self._note(token)
         return [step, *self._forced()]
+
+    def _step(self, token: int, logits: Tensor) -> Step:
+        if self._top is None:  # the sum over all tokens takes longer than choosing one
+            return Step(token, 0.0)
+        return Step(token, log_probability(logits, token), best_tokens(logits, self._top))
 
     def _forced(self) -> list[Step]:
         steps = []

@@ -83,17 +83,18 @@ class Engine:
         cancel: threading.Event | None = None,
         deterministic: bool = False,
         adapter: "Adapter | None" = None,
-        logprobs: int = 0,
+        logprobs: int | None = 0,
         guard_loops: bool = False,
         speculate: bool = True,
     ) -> Generator[Step, None, str]:
         """Yield the tokens of one reply; returns "stop", "length" or "repetition".
 
         `deterministic` promises the same tokens whether or not the prompt's beginning was
-        still in memory. `logprobs` asks for that many best tokens at each place;
-        `guard_loops` ends a reply that repeats itself. `speculate` guesses tokens from
-        earlier text where that cannot change any. Raises ContextBudgetError when prompt and
-        reply do not fit the window, GenerationCancelledError within one token of `cancel`.
+        still in memory. `logprobs` asks for that many best tokens at each place, and None
+        for no log-probability at all, which is fastest; `guard_loops` ends a reply that
+        repeats itself. `speculate` guesses tokens from earlier text where that cannot change
+        any. Raises ContextBudgetError when prompt and reply do not fit the window,
+        GenerationCancelledError within one token of `cancel`.
         """
         self.check_budget(len(prompt_ids), max_tokens)
         mode = Mode(adapter, deterministic, cancel)
@@ -121,7 +122,7 @@ class Engine:
         adapter: "Adapter | None" = None,
         cancel: threading.Event | None = None,
         deterministic: bool = False,
-        logprobs: int = 0,
+        logprobs: int | None = 0,
         guard_loops: bool = False,
     ) -> list[Reply]:
         """Replies to several prompts, written side by side; in the order of the prompts.

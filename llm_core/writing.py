@@ -45,7 +45,7 @@ class Writer:
             deterministic=options.deterministic,
             adapter=engine.adapter(options.adapter),
             # The place's best token is asked for even where none is to be shown.
-            logprobs=max(1, options.top_logprobs) if options.logprobs else 0,
+            logprobs=max(1, options.top_logprobs) if options.logprobs else None,
             guard_loops=options.repetition_guard and guide is None,
         )
         usage.prompt += len(prompt)

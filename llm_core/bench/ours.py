@@ -83,6 +83,7 @@ def _generate(
         sampling=Sampling(),
         stop_ids=(),
         adapter=adapter,
+        logprobs=None,
         speculate=False,
     ):
         clock.tick()

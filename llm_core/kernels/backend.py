@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -163,7 +162,7 @@ class KernelBackend:
         shape = packed.shape
         self.vocabulary = shape.vocab_size
         self.window = packed.arrays["cosine"].shape[0]
-        self.times: PassTimes | None = None
+        self._timings: c.Timings | None = None
         self._library = library
         self._packed = packed
         self._threads = min(threads or min(usable_cores(), USUAL_THREADS), MOST_THREADS)
@@ -188,6 +187,14 @@ class KernelBackend:
     def kinds(self) -> dict[str, str]:
         """The stored kind of each matrix, such as {"embed": "Q8_0", "0.q": "Q4_1"}."""
         return dict(self._packed.kinds)
+
+    @property
+    def times(self) -> PassTimes | None:
+        """How long the last pass took, None before the first."""
+        found = self._timings
+        if found is None:
+            return None
+        return PassTimes(*(getattr(found, name) / 1e6 for name in _TIMES))
 
     def close(self) -> None:
         """Free the library's memory and threads after the pass that runs; no call may follow."""
@@ -237,23 +244,23 @@ class KernelBackend:
             raise TypeError("caches of another backend")
         table, held = _row_table(rows)
         handles = (c.Cache * max(len(own), 1))(*(cache.handle for cache in own))
-        wanted = np.array(reads, dtype=np.int32)
-        logits = np.empty((len(reads), self._stride), dtype=np.float32)
+        wanted = (ctypes.c_int32 * len(reads))(*reads)
+        logits = torch.empty((len(reads), self._stride))
         timings = c.Timings()
         with self._lock:
             low_rank = None if adapter is None else ctypes.byref(self._adapter(adapter).handle)
             self._library.check(
                 self._library.calls.lm_forward(
                     *(self._context, ctypes.byref(table), handles, len(own)),
-                    *(address(wanted), len(wanted), address(logits), self._stride),
+                    *(ctypes.addressof(wanted), len(wanted), logits.data_ptr(), self._stride),
                     *(low_rank, self._thread_count(threads), ctypes.byref(timings)),
                 )
             )
-            self.times = PassTimes(*(getattr(timings, name) / 1e6 for name in _TIMES))
+            self._timings = timings
         del held
         for slot, column in zip(rows.slots, rows.columns, strict=True):
             own[slot].length = max(own[slot].length, column + 1)
-        return torch.from_numpy(logits)[:, : self.vocabulary]
+        return logits if self._stride == self.vocabulary else logits[:, : self.vocabulary]
 
     def _thread_count(self, threads: int | None) -> int:
         return min(max(threads or self._threads, 1), self._most)
@@ -277,14 +284,14 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _row_table(rows: Rows) -> tuple[c.RowTable, Array]:
-    """The rows as the library reads them, and the array that holds them."""
-    held = np.array(
-        [rows.tokens, rows.positions, rows.slots, rows.columns, rows.prefixes, rows.starts],
-        dtype=np.int32,
+def _row_table(rows: Rows) -> tuple[c.RowTable, Any]:
+    """The rows as the library reads them, and the memory that holds them."""
+    count = len(rows.tokens)
+    held = (ctypes.c_int32 * (6 * count))(
+        *rows.tokens, *rows.positions, *rows.slots, *rows.columns, *rows.prefixes, *rows.starts
     )
-    step, start = held.strides[0], held.ctypes.data
-    return c.RowTable(held.shape[1], 0, *(start + step * n for n in range(6))), held
+    start, step = ctypes.addressof(held), 4 * count
+    return c.RowTable(count, 0, *range(start, start + 6 * step, step)), held
 
 
 def _describe(packed: PackedModel) -> tuple[c.Model, Any]:

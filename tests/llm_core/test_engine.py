@@ -42,6 +42,16 @@ def test_greedy_tokens_and_logprobs_equal_transformers(exact, tiny_folder):
         assert step.logprob == pytest.approx(float(expected[place, step.token]), abs=1e-4)
 
 
+def test_logprobs_that_nobody_asked_for_are_left_out(exact):
+    asked, bare = (
+        list(exact.generate(PROMPT, max_tokens=12, sampling=Sampling(), stop_ids=[], logprobs=top))
+        for top in (2, None)
+    )
+    assert [step.token for step in bare] == [step.token for step in asked]
+    assert {(step.logprob, step.top) for step in bare} == {(0.0, ())}
+    assert all(step.logprob < 0 and len(step.top) == 2 for step in asked)
+
+
 def test_scores_equal_transformers_for_branches_of_any_length(exact, tiny_folder):
     tails = [[5], [7, 8, 9], [100, 101], [7, 8, 9]]
     scores = exact.score(PROMPT, tails)
