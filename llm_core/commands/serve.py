@@ -12,31 +12,15 @@ from llm_core.commands.given import Threads
 from llm_core.errors import ModelError
 
 _PACKAGES = ("fastapi", "prometheus_client", "uvicorn")
-ChatModels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="[NAME=]MODEL",
-        help=f"Chat model to offer, the first one loaded at once. [{CHAT}]",
-    ),
-]
+_CHAT = f"Chat model to offer, the first one loaded at once. [{CHAT}]"
+_EMBED = f"Embedding model to offer. [{EMBEDDINGS}, if it is here]"
+_NAMED, _ADAPTER = "[NAME=]MODEL", "Adapter (PEFT) of the first chat model."
+ChatModels = Annotated[list[str] | None, typer.Option("--model", "-m", metavar=_NAMED, help=_CHAT)]
 EmbeddingModels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--embeddings",
-        "-e",
-        metavar="[NAME=]MODEL",
-        help=f"Embedding model to offer. [{EMBEDDINGS}, if it is here]",
-    ),
+    list[str] | None, typer.Option("--embeddings", "-e", metavar=_NAMED, help=_EMBED)
 ]
 Adapters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--adapter",
-        metavar="[NAME=]FOLDER",
-        help="Adapter (PEFT) of the first chat model.",
-    ),
+    list[str] | None, typer.Option("--adapter", metavar="[NAME=]FOLDER", help=_ADAPTER)
 ]
 Host = Annotated[
     str | None,

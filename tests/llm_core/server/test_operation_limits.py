@@ -4,21 +4,14 @@ import hashlib
 import pytest
 from pydantic import SecretStr
 
-from llm_core.server.limits import (
-    BodyTooLargeError,
-    ClientLeftError,
-    Keyring,
-    RateLimit,
-    read_body,
-    replayed,
-)
+from llm_core.server import limits
 
 TOKENS = ("0123456789abcdef", "fedcba9876543210")
 
 
 @pytest.fixture
-def keys() -> Keyring:
-    return Keyring([SecretStr(token) for token in TOKENS])
+def keys() -> limits.Keyring:
+    return limits.Keyring([SecretStr(token) for token in TOKENS])
 
 
 def test_each_token_opens_and_has_a_name_that_does_not_betray_it(keys):
@@ -37,7 +30,7 @@ def test_nothing_else_opens(keys, given):
 
 def test_a_bucket_lets_a_burst_pass_and_then_the_rate():
     now = [100.0]
-    limit = RateLimit(2, 3, clock=lambda: now[0])
+    limit = limits.RateLimit(2, 3, clock=lambda: now[0])
     assert [limit.wait("a") for _ in range(4)] == [0, 0, 0, 0.5]
     assert limit.wait("b") == 0
     now[0] += 0.25
@@ -50,7 +43,7 @@ def test_a_bucket_lets_a_burst_pass_and_then_the_rate():
 
 def test_a_long_run_gets_the_rate_exactly():
     now = [0.0]
-    limit, passed = RateLimit(5, 1, clock=lambda: now[0]), 0
+    limit, passed = limits.RateLimit(5, 1, clock=lambda: now[0]), 0
     for _ in range(100_000):
         now[0] += 0.001
         passed += limit.wait("a") == 0
@@ -58,7 +51,7 @@ def test_a_long_run_gets_the_rate_exactly():
 
 
 def test_many_keys_take_bounded_memory():
-    limit = RateLimit(1, 1, clock=lambda: 0.0)
+    limit = limits.RateLimit(1, 1, clock=lambda: 0.0)
     for number in range(10_001):
         assert limit.wait(str(number)) == 0
     assert len(limit._buckets) == 10_000
@@ -80,27 +73,27 @@ def sender(*parts: bytes, leaves: bool = False):
 
 async def test_a_body_is_read_whole_and_can_be_read_again():
     receive = sender(b"one ", b"two")
-    body = await read_body(receive, 7, 7)
+    body = await limits.read_body(receive, 7, 7)
     assert body == b"one two"
-    again = replayed(body, receive)
+    again = limits.replayed(body, receive)
     assert await again() == {"type": "http.request", "body": b"one two", "more_body": False}
     assert await again() == {"type": "http.disconnect"}
 
 
 @pytest.mark.parametrize(("length", "parts"), [(8, [b"12345678"]), (None, [b"1234", b"5678"])])
 async def test_a_body_over_the_limit_is_refused_announced_or_not(length, parts):
-    with pytest.raises(BodyTooLargeError):
-        await read_body(sender(*parts), length, 7)
+    with pytest.raises(limits.BodyTooLargeError):
+        await limits.read_body(sender(*parts), length, 7)
 
 
 async def test_a_huge_announced_body_is_not_read_at_all():
     async def receive():
         pytest.fail("nothing should be read")
 
-    with pytest.raises(BodyTooLargeError):
-        await asyncio.wait_for(read_body(receive, 1 << 40, 7), 1)
+    with pytest.raises(limits.BodyTooLargeError):
+        await asyncio.wait_for(limits.read_body(receive, 1 << 40, 7), 1)
 
 
 async def test_a_client_that_leaves_within_its_body_is_told_apart():
-    with pytest.raises(ClientLeftError):
-        await read_body(sender(b"1", leaves=True), 7, 7)
+    with pytest.raises(limits.ClientLeftError):
+        await limits.read_body(sender(b"1", leaves=True), 7, 7)
