@@ -231,7 +231,7 @@ class ChatRequest(_Request):
     min_p: Annotated[float, Field(ge=0, lt=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    presence_penalty: Literal[0, 0.0] | None = None  # type: ignore[valid-type]  # both zeros
+    presence_penalty: float | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: Annotated[int, Field(ge=-_SEEDS, lt=_SEEDS)] | None = None
     n: Literal[1] | None = None
@@ -270,6 +270,13 @@ class ChatRequest(_Request):
             if body.get(name):
                 raise ValueError(f"{name} cannot be used: {mend}")
         return {name: value for name, value in body.items() if name not in _UNSUPPORTED}
+
+    @field_validator("presence_penalty")
+    @classmethod
+    def _none(cls, given: float | None) -> float | None:
+        if given:
+            raise ValueError("it is not supported: use frequency_penalty")
+        return given
 
     @model_validator(mode="after")
     def _agrees(self) -> "ChatRequest":

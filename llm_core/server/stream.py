@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -119,12 +119,13 @@ class Events(Response):
     async def _send(self, send: Send) -> None:
         started = False
         try:
-            async for event in self._events():
-                if not started:
-                    started = True
-                    head = {"status": self.status_code, "headers": self.raw_headers}
-                    await send({"type": "http.response.start", **head})
-                await _send_data(send, _as_json(event))
+            async with contextlib.aclosing(self._events()) as events:
+                async for event in events:
+                    if not started:
+                        started = True
+                        head = {"status": self.status_code, "headers": self.raw_headers}
+                        await send({"type": "http.response.start", **head})
+                    await _send_data(send, _as_json(event))
         except ModelError as error:
             if not started:
                 raise
@@ -137,7 +138,7 @@ class Events(Response):
             await _send_data(send, "[DONE]")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _events(self) -> AsyncIterator[dict[str, Any]]:
+    async def _events(self) -> AsyncGenerator[dict[str, Any], None]:
         loop = asyncio.get_running_loop()
         pipe: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
