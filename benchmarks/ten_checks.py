@@ -38,15 +38,12 @@ class Subject:
 
     name: str
     model: BaseChatModel
+    count: Callable[[str], int]  # tokens of a text
     prompts: list[str] = field(default_factory=list)
 
     def ask(self, **options: Any) -> str:
         """The text of the reply to one fixed question."""
         return str(self.model.invoke(_QUESTION, **options).content)
-
-    def count(self, text: str) -> int:
-        """How many tokens a text has."""
-        return self.model.get_num_tokens(text)
 
 
 @tool
@@ -187,7 +184,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
 def local_subject(name: str) -> Iterator[Subject]:
     """LocalChatModel, with the texts of all that its engine reads meanwhile."""
     model = LocalChatModel(model=name, max_tokens=_TOKENS)
-    subject = Subject("LocalChatModel", model)
+    subject = Subject("LocalChatModel", model, model.get_num_tokens)
     engine = model._replier(name).engine
     generate, score = engine.generate, engine.score_sequences
 
@@ -225,7 +222,7 @@ def hugging_face_subject(folder: Path) -> Subject:
         do_sample=False,
     )
     model = ChatHuggingFace(llm=HuggingFacePipeline(pipeline=run))
-    subject = Subject("ChatHuggingFace", model)
+    subject = Subject("ChatHuggingFace", model, lambda text: len(run.tokenizer.encode(text)))
     generate = run.model.generate
 
     def generating(*args: Any, **options: Any) -> Any:

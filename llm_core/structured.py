@@ -15,16 +15,16 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from llm_core.errors import StructuredOutputError
 from llm_core.validation import violation
 
-# Keywords that the grammar engine follows to the letter, and those that ask for nothing.
+# Keywords that the grammar engine follows to the letter, some of them only without others
+# beside them, and those that ask for nothing.
 _MAPS = ("properties", "$defs", "definitions")
 _HELD = {
-    *_MAPS,
-    *("type", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems"),
-    *("enum", "const", "anyOf", "$ref", "minLength", "maxLength", "minimum", "maximum"),
-    *("exclusiveMinimum", "exclusiveMaximum"),
+    *("type", "properties", "required", "additionalProperties"),
+    *("items", "prefixItems", "minItems", "maxItems", "minLength", "maxLength"),
+    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 }
+_ALONE = {"enum", "const", "anyOf", "$ref"}
 _NOTES = {"title", "description", "default", "examples", "$schema", "$comment", "deprecated"}
-
 
 __all__ = [
     "InvalidReplyError",
@@ -99,10 +99,12 @@ def grammar_holds(schema: Any) -> bool:
     """Whether decoding enforces all of a JSON schema, so that no reply can fail it afterwards."""
     if isinstance(schema, bool):
         return True
-    if not isinstance(schema, dict) or schema.keys() - _HELD - _NOTES:
+    if not isinstance(schema, dict):
         return False
-    if "$ref" in schema and schema.keys() & _HELD - {"$ref", "$defs", "definitions"}:
-        return False  # what stands beside a reference may have to give
+    keys = schema.keys() - _NOTES - {"$defs", "definitions"}
+    alone = keys & _ALONE
+    if not keys <= _HELD | _ALONE or (alone and len(keys - {"type"}) > 1):
+        return False
     inner = [part for key in _MAPS for part in schema.get(key, {}).values()]
     inner += [part for key in ("anyOf", "prefixItems") for part in schema.get(key, ())]
     inner += [schema[key] for key in ("items", "additionalProperties") if key in schema]

@@ -257,7 +257,25 @@ def test_what_the_grammar_does_not_hold_is_asked_for_twice_and_never_shown_unche
             assert json.loads(error.reply) == {"flag": True} and "$.flag" in str(error)
             seen.add("refused")
     assert seen == {False, "refused"}
-    assert not grammar_holds(ODD) and grammar_holds(Find.model_json_schema())
+
+
+@pytest.mark.parametrize(
+    ("schema", "holds"),
+    [
+        (Find.model_json_schema(), True),
+        (json_schema_of(FindDict), True),
+        ({"type": "array", "items": {"$ref": "#/$defs/n"}, "$defs": {"n": {"const": 1}}}, True),
+        (True, True),
+        (ODD, False),
+        ({"type": "string", "format": "email"}, False),
+        ({"type": "array", "items": {"type": "number", "multipleOf": 0.1}}, False),
+        ({"type": "integer", "enum": [1, 5], "minimum": 3}, False),
+        ({"$ref": "#/$defs/n", "maximum": 3, "$defs": {"n": {"type": "integer"}}}, False),
+        ("string", False),
+    ],
+)
+def test_the_grammar_is_said_to_hold_what_it_enforces_alone(schema, holds):
+    assert grammar_holds(schema) is holds
 
 
 @pytest.mark.parametrize(
