@@ -9,6 +9,7 @@ import typer
 
 from llm_core.commands.bench import bench
 from llm_core.commands.convert import convert
+from llm_core.commands.fit_tools import fit_tools
 from llm_core.commands.generate import generate
 from llm_core.commands.info import info
 from llm_core.commands.quantize import quantize
@@ -21,7 +22,7 @@ HELP = """Run, measure, convert and serve language models on this machine.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done, 2 something to mend, 130 stopped
 with Ctrl-C."""
-_COMMANDS = (generate, score, tokenize, bench, convert, quantize, info, serve)
+_COMMANDS = (generate, score, tokenize, bench, convert, quantize, info, serve, fit_tools)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
