@@ -53,7 +53,7 @@ Timeout = Annotated[
 ]
 Drain = Annotated[
     float | None,
-    typer.Option("--drain", min=0, help="Seconds that requests are given at the end. [30]"),
+    typer.Option("--drain-s", min=0, help="Seconds that requests are given at the end. [30]"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Log no request that went well.")]
 
@@ -71,7 +71,7 @@ def serve(
     burst: Burst = None,
     max_body: MaxBody = None,
     timeout: Timeout = None,
-    drain: Drain = None,
+    drain_s: Drain = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -99,7 +99,7 @@ def serve(
         burst=burst,
         max_body=max_body,
         timeout=timeout,
-        drain_s=drain,
+        drain_s=drain_s,
     )
     wishes = Wishes(model or (), embeddings, adapter or ())
     metrics = Metrics()

@@ -5,7 +5,8 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -88,19 +89,27 @@ def _places(error: BaseException) -> dict[str, Any]:
     }
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
+@contextmanager
+def logging_to_stderr(level: int = logging.INFO) -> Iterator[None]:
     """Write the lines of this server, and the warnings of the HTTP library, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    for name, least in {LOGGER: level, **_LEVELS}.items():
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(least)
+    levels = {LOGGER: level, **_LEVELS}
+    loggers = [logging.getLogger(name) for name in levels]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(levels[logger.name])
+    try:
+        yield
+    finally:
+        for logger, (handlers, propagate, was) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(was)
 
 
 def log(
     event: str, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
 ) -> None:
-    """Log an event with fields; nothing where `log_to_stderr` was not called."""
+    """Log an event with fields; nothing where `logging_to_stderr` is not in use."""
     logging.getLogger(LOGGER).log(level, event, exc_info=error, extra={"fields": fields})

@@ -14,7 +14,7 @@ import uvicorn
 from llm_core.errors import ModelError
 from llm_core.server.app import create_app
 from llm_core.server.gate import Gate
-from llm_core.server.logs import log, log_to_stderr
+from llm_core.server.logs import log, logging_to_stderr
 from llm_core.server.metrics import Metrics
 from llm_core.server.middleware import guard
 from llm_core.server.models import Models
@@ -37,8 +37,8 @@ def run(
     `prepare` loads what must be in memory; who connects meanwhile waits. Raises ModelError
     where the address cannot be listened on, and what `prepare` raises.
     """
-    log_to_stderr(logging.WARNING if quiet else logging.INFO)
-    with listening(settings.host, settings.port) as found:
+    level = logging.WARNING if quiet else logging.INFO
+    with logging_to_stderr(level), listening(settings.host, settings.port) as found:
         prepare()
         gate = Gate(settings.slots, settings.queue)
         metrics.gauge("deerstalker_slots_busy", "Requests in work.", lambda: gate.inside)
@@ -62,11 +62,11 @@ def run(
 
 def listening(host: str, port: int) -> socket.socket:
     """A socket that listens there; raises ModelError where that cannot be."""
-    name = host.strip("[]")
+    name = host.strip("[]") or None
     try:
-        family, _, _, _, where = socket.getaddrinfo(
-            name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        places = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # A name such as localhost may stand for two addresses; most clients try this one.
+        family, _, _, _, where = min(places, key=lambda place: place[0] != socket.AF_INET)
         return socket.create_server(where[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         reason = error.strerror or str(error)

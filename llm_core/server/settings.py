@@ -11,6 +11,7 @@ from llm_core.errors import ModelError
 from llm_core.settings import PREFIX, read_settings
 
 SHORTEST_TOKEN = 16  # characters
+_WEEK = 7 * 86400.0  # seconds
 Tokens = Annotated[tuple[SecretStr, ...], NoDecode]
 
 
@@ -24,7 +25,7 @@ class ServerSettings(BaseSettings):
     """0: any free one."""
     tokens: Tokens = ()
     """Bearer tokens, any of which opens the server; none: no token is asked for."""
-    rate: float | None = Field(default=None, gt=0)
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Requests a second that each token (without tokens: each address) may make in the long run."""
     burst: int = Field(default=20, ge=1)
     """Requests that may come at once before `rate` counts."""
@@ -34,9 +35,9 @@ class ServerSettings(BaseSettings):
     """Requests that are worked on at once."""
     queue: int = Field(default=64, ge=0)
     """Requests that may wait for a slot; more are told to come back."""
-    timeout: float = Field(default=600.0, gt=0)
+    timeout: float = Field(default=600.0, gt=0, le=_WEEK)
     """Most seconds that a request may take, its wait in the queue included."""
-    drain_s: float = Field(default=30.0, ge=0)
+    drain_s: float = Field(default=30.0, ge=0, le=_WEEK)
     """Seconds that the requests in work are given when the server is stopped."""
 
     @field_validator("tokens", mode="before")

@@ -5,7 +5,7 @@ import logging
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llm_core.server.logs import LOGGER, JsonLines, Record, log, record_of
+from llm_core.server.logs import LOGGER, JsonLines, Record, log, logging_to_stderr, record_of
 from llm_core.server.metrics import Metrics
 
 
@@ -91,3 +91,17 @@ def test_a_log_line_is_one_line_of_json(lines):
     assert (second["id"], second["error"]) == ("req_1", ["ValueError"])
     assert second["traceback"][-1].endswith(" test_a_log_line_is_one_line_of_json")
     assert "wrote" not in lines.getvalue()
+
+
+def test_logging_to_stderr_shows_warnings_of_others_and_leaves_no_trace(capsys):
+    logger, other = logging.getLogger(LOGGER), logging.getLogger("uvicorn.error")
+    before = (logger.handlers, logger.propagate, logger.level, other.handlers)
+    with logging_to_stderr(logging.INFO):
+        log("listening")
+        other.info("Waiting")
+        other.warning("Invalid request")
+    found = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert found == ["listening", "Invalid request"]
+    assert (logger.handlers, logger.propagate, logger.level, other.handlers) == before
+    log("nobody sees this")
+    assert not capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.server_load import Clients, Load, Server, Tally, serving
 from llm_core.__main__ import main
+from llm_core.server.running import address, listening
 
 LONG = {"type": "regex", "pattern": "[a-z]{400}"}
 
@@ -96,6 +97,30 @@ def test_ctrl_c_twice_ends_at_once(tiny_folder: Path, tmp_path: Path):
                 list(lines)
         assert server.process.wait(30) == 130
         assert not events(server, "drained")
+
+
+@pytest.mark.parametrize(
+    ("place", "url"),
+    [
+        (("127.0.0.1", 80), "http://127.0.0.1:80"),
+        (("0.0.0.0", 81), "http://127.0.0.1:81"),
+        (("::", 82, 0, 0), "http://[::1]:82"),
+        (("::1", 83, 0, 0), "http://[::1]:83"),
+    ],
+)
+def test_the_url_is_one_that_this_machine_reaches(place, url):
+    class Listening(socket.socket):
+        def getsockname(self) -> Any:
+            return place
+
+    with Listening() as found:
+        assert address(found) == url
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", ""])
+def test_a_host_may_be_a_name_an_address_or_all(host):
+    with listening(host, 0) as found:
+        assert socket.create_connection(("127.0.0.1", found.getsockname()[1])).close() is None
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

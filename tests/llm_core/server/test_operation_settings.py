@@ -43,6 +43,8 @@ def test_the_environment_counts_where_the_command_line_says_nothing(monkeypatch)
     [
         ("PORT", "99999", "DEERSTALKER_SERVER_PORT='99999' is not usable"),
         ("RATE", "0", "DEERSTALKER_SERVER_RATE='0' is not usable"),
+        ("TIMEOUT", "inf", "DEERSTALKER_SERVER_TIMEOUT='inf' is not usable"),
+        ("DRAIN_S", "nan", "DEERSTALKER_SERVER_DRAIN_S='nan' is not usable"),
         ("MAX_BODY", "much", "DEERSTALKER_SERVER_MAX_BODY='much' is not usable"),
     ],
 )
