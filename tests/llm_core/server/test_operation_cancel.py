@@ -1,4 +1,5 @@
 import json
+import logging
 import socket
 import struct
 import time
@@ -13,6 +14,7 @@ from llm_core.engine import Engine
 from llm_core.reply import Replier
 from llm_core.server.app import create_app
 from llm_core.server.gate import Gate
+from llm_core.server.logs import LOGGER
 from llm_core.server.metrics import Metrics
 from llm_core.server.middleware import guard
 from llm_core.server.models import Models
@@ -55,8 +57,9 @@ def address(slow: SlowServer) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_killed_client_frees_its_slot_within_one_token(slow, address, stream):
+def test_a_killed_client_frees_its_slot_within_one_token(slow, address, stream, caplog):
     """The pass in work ends, and no other begins."""
+    caplog.set_level(logging.INFO, LOGGER)
     asked = {
         "model": "slow",
         "messages": [{"role": "user", "content": "Where was the goose?"}],
@@ -82,5 +85,15 @@ def test_a_killed_client_frees_its_slot_within_one_token(slow, address, stream):
         assert time.monotonic() < at + 20
         time.sleep(PACE / 20)
     assert slow.passes <= killed + 1
+    while not (ended := [line for line in _lines(caplog) if line.get("status") == 499]):
+        assert time.monotonic() < at + 20
+        time.sleep(PACE / 20)
+    assert len(ended) == 1
+    assert "failure" not in caplog.messages
     small = {**asked, "max_tokens": 2, "response_format": None, "stream": False}
     assert httpx.post(f"{address}/v1/chat/completions", json=small).status_code == 200
+
+
+def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    """The fields of what the server logged."""
+    return [getattr(record, "fields", {}) for record in caplog.records]
