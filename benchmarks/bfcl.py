@@ -113,13 +113,13 @@ def _run(work: Iterator[Job], given: argparse.Namespace) -> Iterator[dict[str, A
     if not waiting:
         return
     from benchmarks.bfcl_systems import SYSTEMS as RUN
-    from benchmarks.bfcl_systems import Bench
+    from benchmarks.bfcl_systems import Bench, attempt
 
-    bench = Bench.open(given.model, given.adapter, given.threads)
+    bench = Bench.open(given.model, given.adapter, given.threads, given.max_tokens)
     began = time.perf_counter()
     for number, job in enumerate(waiting, start=1):
         start = time.process_time()
-        outcome = RUN[job.system](bench, job.row)
+        outcome = attempt(RUN[job.system], bench, job.row)
         calls = outcome.calls if outcome.free is None or job.row.wants_call else []
         result = {
             "system": job.system,
@@ -154,6 +154,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default=CHAT)
     parser.add_argument("--adapter", help="the folder of an adapter to write the calls with")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--max-tokens", type=int, default=256, help="the most tokens of a call")
     parser.add_argument("--results", type=Path, metavar="FILE", help="finished rows, as JSONL")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
     return parser.parse_args(argv)

@@ -55,9 +55,9 @@ def _shares(found: Sequence[Result]) -> dict[str, Any]:
     if not irrelevant:
         out["whole"] = sum(one["valid"] and one["finished"] for one in found) / len(found)
         out["tools"] = share(sum(one["right_tools"] for one in found), len(found))
-    if found[0]["free"] is not None:
+    if any(one["free"] is not None for one in found):
         # As it is in use: nothing tells the model to call.
-        good = [one["right"] and (irrelevant or one["free"]) for one in found]
+        good = [bool(one["right"] and (irrelevant or one["free"])) for one in found]
         out["right_unasked"] = share(sum(good), len(found))
     return out
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from llm_core.chat_model import LocalChatModel
 from llm_core.constrain import json_guide
 from llm_core.copying import CopyBias
 from llm_core.engine import Engine, open_engine
+from llm_core.errors import ModelError
 from llm_core.loading import resolve
 from llm_core.options import DEFAULTS, CallOptions, read_options
 from llm_core.parts import CallPart, Usage
@@ -48,6 +50,7 @@ class Bench:
 
     engine: Engine
     options: Callable[..., CallOptions]
+    limit: int
     template: ChatTemplate = field(init=False)
     writer: Writer = field(init=False)
     caller: ToolCaller = field(init=False)
@@ -58,23 +61,28 @@ class Bench:
         self.caller = ToolCaller(self.engine, self.template, self.writer, None)
 
     @classmethod
-    def open(cls, model: str, adapter: str | None, threads: int | None) -> "Bench":
-        """The bench of a model, by the person's settings; raises ModelError."""
+    def open(
+        cls, model: str, adapter: str | None, threads: int | None, limit: int = MOST_TOKENS
+    ) -> "Bench":
+        """The bench of a model, by the person's settings; raises ModelError.
+
+        `limit` is the most tokens of one call.
+        """
         settings = load_settings()
         engine = open_engine(resolve(model, settings.cache_dir), None, threads, settings)
-        chat = LocalChatModel(model=model, adapter=adapter, max_tokens=MOST_TOKENS)
+        chat = LocalChatModel(model=model, adapter=adapter, max_tokens=limit)
         defaults = {name: getattr(chat, name) for name in (*DEFAULTS, "stop")}
-        return cls(engine, lambda **given: read_options(defaults, None, given))
+        return cls(engine, lambda **given: read_options(defaults, None, given), limit)
 
 
 def free(bench: Bench, row: Row) -> Outcome:
     """The tools in the prompt, a free reply, and whatever JSON can be found in it."""
-    options = bench.options(max_tokens=MOST_TOKENS)
+    options = bench.options()
     prompt = bench.template.encode(offer_turns(row.turns, row.tools))
     usage = Usage()
     text = "".join(part.text for part in bench.writer.write(prompt, options, usage))
     calls = list(found_calls(text))
-    return Outcome(calls, usage.reply < MOST_TOKENS, _valid(calls, row.tools), steps=usage.reply)
+    return Outcome(calls, usage.reply < bench.limit, _valid(calls, row.tools), steps=usage.reply)
 
 
 def constrained(bench: Bench, row: Row, *, copying: bool = False) -> Outcome:
@@ -82,7 +90,7 @@ def constrained(bench: Bench, row: Row, *, copying: bool = False) -> Outcome:
 
     In categories of several calls a row the grammar is that of a list of calls.
     """
-    limit = MOST_TOKENS * (2 if row.wants_many else 1)
+    limit = bench.limit * (2 if row.wants_many else 1)
     schema = call_schema(row.tools, many=row.wants_many)
     guide = json_guide(schema, bench.engine.tokenizer, limit)
     said = [turn.text for turn in row.turns if turn.role == "user"]
@@ -99,6 +107,8 @@ def ours(bench: Bench, row: Row) -> Outcome:
 
     Rows that want a call are told to call, and asked besides whether they would have.
     """
+    if not row.tools:
+        return Outcome([], True, True, wants=0.0, free=False)
     usage = Usage()
     options = bench.options(tools=[_openai(tool) for tool in row.tools], tool_choice="any")
     chooser = bench.caller.chooser(options)
@@ -132,6 +142,15 @@ SYSTEMS: dict[str, Callable[[Bench, Row], Outcome]] = {
     "ours": ours,
 }
 FORCED = ("constrained", "copy")  # these always call, so rows that want none are not run
+
+
+def attempt(system: Callable[[Bench, Row], Outcome], bench: Bench, row: Row) -> Outcome:
+    """What a system does with a row; a refusal, such as too long a prompt, is no call."""
+    try:
+        return system(bench, row)
+    except ModelError as error:
+        print(f"{row.id}: {error}", file=sys.stderr)
+        return Outcome([], False, False)
 
 
 def call_schema(tools: Sequence[ToolSpec], *, many: bool) -> dict[str, Any]:

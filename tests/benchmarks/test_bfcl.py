@@ -5,8 +5,9 @@ import pytest
 from benchmarks.bfcl import chosen, jobs, main, read_results
 from benchmarks.bfcl_report import area, failures, paired, share, sign_test, summary, tables
 from benchmarks.bfcl_rows import Call, call_matches, json_schema, read_rows
-from benchmarks.bfcl_systems import call_schema, found_calls
+from benchmarks.bfcl_systems import Bench, attempt, call_schema, found_calls, ours
 from llm_core.errors import ModelError
+from tests.llm_core.tiny import build_tiny
 
 SCHEMA = {
     "type": "object",
@@ -40,6 +41,13 @@ def row(number, category="simple_python", truth=None):
         "function": [function],
         "ground_truth": truth,
     }
+
+
+@pytest.fixture
+def tiny_folder(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    return build_tiny(folder, window=1024)
 
 
 @pytest.fixture
@@ -181,3 +189,30 @@ def test_a_report_says_what_is_missed():
 def test_a_missing_file_is_one_clear_line(tmp_path, capsys):
     assert main([str(tmp_path / "none.jsonl")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_every_system_makes_a_row_of_results(rows_file, tmp_path, tiny_folder, capsys):
+    results, report = tmp_path / "r.jsonl", tmp_path / "r.json"
+    given = [str(rows_file), "--model", str(tiny_folder), "--results", str(results)]
+    given += ["--limit", "1", "--json", str(report), "--threads", "1", "--max-tokens", "60"]
+    main(given)
+    rows = read_results(results)
+    assert {(one["system"], one["category"]) for one in rows} == {
+        *((system, "simple_python") for system in ("free", "constrained", "copy", "ours")),
+        ("free", "irrelevance"),
+        ("ours", "irrelevance"),
+    }
+    forced = [one for one in rows if one["system"] in ("constrained", "copy", "ours")]
+    assert all(one["valid"] and one["finished"] for one in forced)
+    assert json.loads(report.read_text())["shares"]["simple_python"]["ours"]["whole"] == 1.0
+    before = results.read_text()
+    main(given)
+    assert results.read_text() == before
+    assert "simple_python" in capsys.readouterr().out
+
+
+def test_a_prompt_that_does_not_fit_is_no_call(rows_file, tiny_folder, capsys):
+    bench = Bench.open(str(tiny_folder), None, 1, 100_000)
+    outcome = attempt(ours, bench, read_rows(rows_file)[0])
+    assert (outcome.calls, outcome.finished) == ([], False)
+    assert "window" in capsys.readouterr().err
