@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from llm_core.errors import ModelError
@@ -27,6 +28,8 @@ DEFAULTS = (
     "deterministic",
     "repetition_guard",
 )
+_WHOLE = ("max_tokens", "top_k", "seed", "top_logprobs", "n")
+_NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "frequency_penalty")
 _KNOWN = {
     *DEFAULTS,
     "tools",
@@ -91,10 +94,18 @@ def read_options(
     if "copy_from" in values:
         values["copy_from"] = tuple(values["copy_from"])
     _check(values)
-    return CallOptions(tools=tools, **values)
+    options = CallOptions(tools=tools, **values)
+    _check_sampling(options)
+    return options
 
 
 def _check(values: dict[str, Any]) -> None:
+    for name in _WHOLE + _NUMBERS:
+        value = values.get(name)
+        kinds = Integral if name in _WHOLE else Real
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            kind = "a whole number" if name in _WHOLE else "a number"
+            raise ModelError(f"{name} must be {kind}, not {value!r}")
     if values["max_tokens"] < 1:
         raise ModelError(f"max_tokens must be at least 1, not {values['max_tokens']}")
     if values.pop("n", 1) != 1:
@@ -104,3 +115,12 @@ def _check(values: dict[str, Any]) -> None:
         raise ModelError(f"top_logprobs must be from 0 to {_MOST_TOP}, not {top}")
     if top and not values.get("logprobs"):
         raise ModelError(f"top_logprobs={top} needs logprobs=True")
+
+
+def _check_sampling(options: CallOptions) -> None:
+    from llm_core.writing import sampling_of  # here, as it needs torch
+
+    try:
+        sampling_of(options)
+    except ValueError as err:
+        raise ModelError(str(err)) from None

@@ -11,7 +11,7 @@ from llm_core.parts import Part, TextPart, TokenLogprob, Usage
 from llm_core.prompt import ChatTemplate, Turn
 from llm_core.reply_format import JsonFormat, ReplyFormat
 from llm_core.stops import StopText
-from llm_core.structured import InvalidReplyError
+from llm_core.structured import InvalidReplyError, repair_request
 from llm_core.tool_choice import Embedder
 from llm_core.tool_prompts import offer_prompt
 from llm_core.toolcalls import NONE
@@ -95,8 +95,7 @@ class Replier:
             if reason is None:
                 yield from written
                 return finish
-            request = f"That reply is not valid: {reason}. Answer again, correctly."
-            asked += [Turn("assistant", text), Turn("user", request)]
+            asked += [Turn("assistant", text), Turn("user", repair_request(reason))]
         raise InvalidReplyError(str(reason), text)
 
     def _bias(self, options: CallOptions) -> CopyBias | None:

@@ -31,6 +31,7 @@ __all__ = [
     "ReplyParser",
     "grammar_holds",
     "json_schema_of",
+    "repair_request",
     "schema_hint",
     "violation",
 ]
@@ -118,6 +119,11 @@ def schema_hint(schema: dict[str, Any]) -> str:
         return "Answer with one JSON object."
     fields = ", ".join(_field(name, part) for name, part in properties.items())
     return f"Answer with one JSON object with these keys: {fields}."
+
+
+def repair_request(reason: str) -> str:
+    """What is said to the model about a reply that is not valid."""
+    return f"That reply is not valid: {' '.join(reason.split())[:400]}. Answer again, correctly."
 
 
 def _field(name: str, part: Any) -> str:

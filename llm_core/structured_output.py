@@ -14,7 +14,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.utils import AddableDict
 
 from llm_core.messages import as_messages, content_text
-from llm_core.structured import InvalidReplyError, ReplyParser, json_schema_of
+from llm_core.structured import InvalidReplyError, ReplyParser, json_schema_of, repair_request
 
 METHODS = ("function_calling", "json_schema", "json_mode")
 
@@ -147,8 +147,7 @@ class _Asking:
             self._parsed = self._parser.whole(content_text(raw.content))
         except InvalidReplyError as error:
             self._error = error
-            reason = " ".join(str(error).split())[:400]
-            request = HumanMessage(f"That reply is not valid: {reason}. Answer again, correctly.")
+            request = HumanMessage(repair_request(str(error)))
             self.question = [*as_messages(self.question), raw, request]
         self.open = self._error is not None and not repaired
 

@@ -44,8 +44,7 @@ class Writer:
             cancel=options.cancel,
             deterministic=options.deterministic,
             adapter=engine.adapter(options.adapter),
-            # The place's best token is asked for even where none is to be shown.
-            logprobs=max(1, options.top_logprobs) if options.logprobs else None,
+            logprobs=options.top_logprobs if options.logprobs else None,
             guard_loops=options.repetition_guard and guide is None,
         )
         usage.prompt += len(prompt)
@@ -78,7 +77,7 @@ class Writer:
         if not options.logprobs:
             return ()
         pieces = self.engine.tokenizer.pieces
-        top = tuple((pieces[token], value) for token, value in step.top[: options.top_logprobs])
+        top = tuple((pieces[token], value) for token, value in step.top)
         return (TokenLogprob(pieces[step.token], step.logprob, top),)
 
 

@@ -1,15 +1,18 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm_core.calls import ToolCaller
 from llm_core.engine import Engine
 from llm_core.errors import ModelError
 from llm_core.options import read_options
-from llm_core.parts import TextPart, Usage
+from llm_core.parts import CallPart, TextPart, Usage
 from llm_core.prompt import Turn
 from llm_core.reply import Replier
 from tests.llm_core.fake_backend import FakeBackend
+from tests.llm_core.tiny import TOOL_TEMPLATE, build_tiny
 
 DEFAULTS = {
     "model": "fake",
@@ -111,9 +114,40 @@ def test_tokens_behind_a_stop_string_have_no_probability(tiny):
         ({"top_logprobs": 2}, "needs logprobs=True"),
         ({"max_tokens": 0}, "at least 1, not 0"),
         ({"copy_from": "x"}, "list of texts"),
+        ({"max_tokens": "9"}, "max_tokens must be a whole number, not '9'"),
+        ({"temperature": "hot"}, "temperature must be a number, not 'hot'"),
+        ({"temperature": -1}, "temperature must be at least 0, not -1"),
+        ({"top_p": 0}, "top_p must be above 0"),
+        ({"seed": 1.5}, "seed must be a whole number"),
     ],
 )
 def test_options_that_cannot_hold_are_named(options, reason):
     with pytest.raises(ModelError, match=reason):
         read_options(DEFAULTS, None, options)
     assert read_options(DEFAULTS, None, {"n": 1, "parallel_tool_calls": False})
+
+
+def test_a_template_that_knows_tools_has_them_in_calls_and_in_answers(tmp_path, monkeypatch):
+    engine = Engine(build_tiny(tmp_path, template=TOOL_TEMPLATE), threads=1)
+    read: list[str] = []
+    generate = engine.generate
+
+    def watched(prompt: Any, **options: Any) -> Any:
+        read.append(engine.tokenizer.tables.decode_str(list(prompt)))
+        return generate(prompt, **options)
+
+    monkeypatch.setattr(engine, "generate", watched)
+    number = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    tool = {"name": "count_geese", "description": "Count.", "parameters": number}
+    asked = {"tools": [tool], "max_tokens": 30}
+
+    forced = read_options(DEFAULTS, None, {**asked, "tool_choice": "count_geese"})
+    made = list(Replier(engine).reply([Turn("user", "hello")], forced, Usage()))
+    assert made[0] == CallPart(0, "count_geese")
+    assert isinstance(json.loads("".join(part.text for part in made[1:]))["n"], int)
+    assert read[0].endswith('<tool_call>\n{"name": "count_geese", "arguments":')
+
+    monkeypatch.setattr(ToolCaller, "calls", lambda *_: iter(()))
+    free = read_options(DEFAULTS, None, asked)
+    assert list(Replier(engine).reply([Turn("user", "hello")], free, Usage()))
+    assert '"description": "Count."' in read[-1] and read[-1].endswith("assistant\n")

@@ -12,6 +12,16 @@ TEMPLATE = (
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+# One that knows tools, in the manner of Qwen 2.5.
+TOOL_TEMPLATE = (
+    "{%- if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n"
+    "{% endfor %}<|im_end|>\n{% endif %}"
+    "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}{{ '\n<tool_call>\n' }}"
+    '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}'
+    "\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 _TEXTS = [
     '{"name": "Ann", "age": 12, "tags": ["red", "green"], "ok": true, "none": null}',
     '{"city": "Bangkok", "price": -3.5, "list": [1, 2, 3], "more": {"a": false}}',
@@ -20,7 +30,13 @@ _TEXTS = [
 
 
 def build_tiny(
-    folder: Path, *, seed: int = 0, window: int = 512, spread: float = 0.3, hidden: int = 32
+    folder: Path,
+    *,
+    seed: int = 0,
+    window: int = 512,
+    spread: float = 0.3,
+    hidden: int = 32,
+    template: str = TEMPLATE,
 ) -> Path:
     """Write a two-layer Llama with a byte-level tokenizer; `spread` sets how sure it is."""
     from transformers.models.llama.configuration_llama import LlamaConfig
@@ -28,7 +44,7 @@ def build_tiny(
 
     tokenizer = _tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"chat_template": TEMPLATE, "eos_token": "<|im_end|>"}
+    settings = {"chat_template": template, "eos_token": "<|im_end|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     config = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size() + 5,  # wider than the tokenizer, as real ones are
