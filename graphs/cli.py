@@ -57,6 +57,12 @@ Review = Annotated[
 State = Annotated[
     str | None, typer.Option("--state", metavar="PATH", help="SQLite file that keeps the runs.")
 ]
+Open = Annotated[
+    int | None,
+    typer.Option(
+        "--open", metavar="N", help="Show where citation N stands: its page, with the words marked."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class Given:
     thread: Thread = None
     review: Review = False
     state: State = None
+    open: Open = None
 
 
 def main(argv: Sequence[str] | None = None, *, wire: "Wire | None" = None) -> int:

@@ -53,6 +53,8 @@ def _command(given: "Given", settings: "Settings") -> "Command":
     question = None if given.question is None else check_question(given.question)
     if given.seed is not None and not 0 <= given.seed < 2**63:
         raise UserError(f"the seed {given.seed} is not usable: give a whole number from 0 to 2**63")
+    if given.open is not None and given.as_json:
+        raise UserError("--open shows a page and --json prints one object: give one of them")
     options = ResearchOptions(
         docs=settings.documents([_path("--docs", text) for text in given.docs or ()]),
         index=None if given.index is None else _path("--index", given.index),
@@ -70,6 +72,8 @@ def _command(given: "Given", settings: "Settings") -> "Command":
         thread=given.thread,
         review=given.review,
         as_json=given.as_json,
+        open=given.open,
+        pictures=settings.data_dir / "pages",
         explicit=frozenset(
             name
             for name, value in asdict(given).items()

@@ -114,8 +114,11 @@ class Console:
 
 
 def address(quote: Quote) -> str:
-    """Where the quoted words stand: file, page or line, character span."""
-    place = f"page {quote.page}" if quote.page is not None else f"line {quote.line}"
+    """Where the quoted words stand: file, page (or slide, sheet) or line, character span."""
+    from retrievers.loaders import unit_of
+
+    paged = quote.page is not None
+    place = f"{unit_of(quote.file)} {quote.page}" if paged else f"line {quote.line}"
     file = _one_line(quote.file)
     where = f"{file}, {place}" if quote.page is not None or quote.line else file
     return f"{where}, characters {quote.start}-{quote.end}"

@@ -43,6 +43,8 @@ class Command:
     thread: str | None = None
     review: bool = False
     as_json: bool = False
+    open: int | None = None  # the citation whose page is shown
+    pictures: Path = Path("pages")  # folder of the pages shown
     explicit: frozenset[str] = frozenset()
 
     def switches(self) -> dict[str, Any]:
@@ -124,8 +126,11 @@ class Session:
                 self.graph = self._build_graph()
                 thread, status = self._claim(store, held)
                 result = self._finished(store, thread, status)
-                self._show(result)
-                store.mark_shown(thread)
+                if self.command.open is None or not store.was_shown(thread):
+                    self._show(result)
+                    store.mark_shown(thread)
+                if self.command.open is not None:
+                    self._open(result, self.command.open, store.switches(thread))
         except NobodyAnsweredError:
             self.console.error(f"paused for review; {self._how_to_resume(thread)}")
             return EXIT_PAUSED
@@ -168,7 +173,8 @@ class Session:
         lease = held.enter_context(ExitStack())
         lease.enter_context(store.lease(thread))
         status = self._status(thread)
-        if status.stage != "finished" or not store.was_shown(thread):
+        opens = self.command.open is not None  # a page of the answer that was given before
+        if status.stage != "finished" or opens or not store.was_shown(thread):
             return thread, status
         if self.command.options.deterministic:  # the same bytes twice, so the same thread name
             store.delete(thread)
@@ -260,6 +266,13 @@ class Session:
         from langgraph.types import Command as Resume
 
         return Resume(resume=ask_review(asked, self.console, self.answers))
+
+    def _open(self, result: ResearchResult, number: int, switches: Mapping[str, Any]) -> None:
+        """Show the page of a citation, from the documents the run began with."""
+        from graphs.open_page import open_citation
+
+        docs = self.command.as_begun(switches).options.docs
+        open_citation(result, number, docs, self.command.pictures, self.console)
 
     def _show(self, result: ResearchResult) -> None:
         """Give the answer; a run whose answer could not be written counts as not shown."""

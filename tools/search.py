@@ -34,9 +34,10 @@ def _excerpt(number: int, passage: Document) -> str:
 
 
 def _place(passage: Document) -> str:
-    """Where a passage stands, as far as its metadata says: file, page or line."""
+    """Where a passage stands, as far as its metadata says: file, page (or slide, sheet) or line."""
     source = str(passage.metadata.get("source") or "unnamed document")
-    for unit in ("page", "line"):
-        if passage.metadata.get(unit) is not None:
-            return f"{source}, {unit} {passage.metadata[unit]}"
+    facts = passage.metadata
+    for key, unit in (("page", facts.get("unit", "page")), ("line", "line")):
+        if facts.get(key) is not None:
+            return f"{source}, {unit} {facts[key]}"
     return source

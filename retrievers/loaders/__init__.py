@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final, Protocol, cast
 
 from retrievers.documents import LoadedDocument, Page
@@ -120,6 +120,12 @@ def read_bytes(data: bytes, suffix: str, watch: Watch | None = None) -> Loaded:
     if not any(page.text.strip() for page in loaded.pages):
         raise DocumentError("empty: no text in it")
     return loaded
+
+
+def unit_of(name: str) -> str:
+    """What the numbered parts of a file of this name are called: "page", "slide", "sheet" ..."""
+    known = FORMATS.get(PurePath(name).suffix.lower())
+    return known.unit if known is not None and known.unit else "page"
 
 
 def require_regular(mode: int) -> None:

@@ -22,12 +22,12 @@ MAX_PAGES: Final = 10_000
 MAX_SECONDS: Final = 600.0  # for one file; looked at after each page
 MAX_SCANNED: Final = 500  # pages read by OCR
 MAX_PIXELS: Final = 4000.0  # of a page's longer side in the picture for OCR
-_LOCK: Final = threading.Lock()
+PDFIUM: Final = threading.Lock()
 
 _SPLIT_WORD: Final = re.compile(rf"(?<![\w-])([^\W_][\w-]*){HYPHEN}(\w*)")
 _WORD: Final = re.compile(r"[^\W_][\w-]*[^\W_]")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
-_LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
+LIGATURES: Final = str.maketrans({"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl"})
 _NUMBERED: Final = re.compile(r"(?m)^([1-9]\d?|[\d๑-๙]+(?:\.[\d๐-๙]+){1,3})\.?[ \t]+(\S.{2,75})$")
 _CHAPTER: Final = re.compile(
     r"(?m)^(?:บทที่|ภาคผนวก|Chapter|CHAPTER|Appendix|APPENDIX|Kapitel|Chapitre)"
@@ -50,7 +50,7 @@ def load(data: bytes, watch: Watch | None = None) -> Loaded:
     """Numbered pages of text; headings from the file's outline, else from numbered lines."""
     if b"%PDF-" not in data[:1024]:
         raise DocumentError("broken PDF: it does not begin as one")
-    with _LOCK:
+    with PDFIUM:
         texts, title, outline = _extract(data, watch or Watch(lambda _: None))
     whole = "\n".join(texts)
     if is_mojibake(whole):
@@ -122,18 +122,26 @@ def _page_lines(document: Any, index: int, allowed: int) -> tuple[PageLines, int
     except pypdfium2.PdfiumError:
         return PageLines([], 0, 0), 0
     try:
-        textpage = page.get_textpage()
-        try:
-            count = max(0, textpage.count_chars())
-            if count > allowed:
-                raise DocumentError(f"too large: over {MAX_CHARACTERS:,} characters")
-            _, bottom, _, top = page.get_bbox()
-            lines = read_lines(textpage, count)
-            return PageLines(lines, bottom, top, page.get_rotation() == 0), count
-        finally:
-            textpage.close()
+        return lines_of(page, allowed)
     finally:
         page.close()
+
+
+def lines_of(page: Any, allowed: int = MAX_CHARACTERS) -> tuple[PageLines, int]:
+    """Lines of an open page and the number of its characters.
+
+    Raises DocumentError where it has more than `allowed`.
+    """
+    textpage = page.get_textpage()
+    try:
+        count = max(0, textpage.count_chars())
+        if count > allowed:
+            raise DocumentError(f"too large: over {MAX_CHARACTERS:,} characters")
+        _, bottom, _, top = page.get_bbox()
+        lines = read_lines(textpage, count)
+        return PageLines(lines, bottom, top, page.get_rotation() == 0), count
+    finally:
+        textpage.close()
 
 
 def _scanned(document: Any, watch: Watch) -> list[str]:
@@ -217,7 +225,7 @@ def _outline(document: Any) -> list[tuple[str, int, int]]:
 
 def _tidy(texts: Sequence[str]) -> list[str]:
     """Line ends as LF, no control characters, words whole that were split at line ends."""
-    plain = [text.replace("\r\n", "\n").replace("\r", "\n").translate(_LIGATURES) for text in texts]
+    plain = [text.replace("\r\n", "\n").replace("\r", "\n").translate(LIGATURES) for text in texts]
     words = {word.lower() for text in plain for word in _WORD.findall(text)}
     joined = [_SPLIT_WORD.sub(lambda match: _join(match, words), text) for text in plain]
     clean = [_CONTROL.sub("", text) for text in joined]

@@ -73,14 +73,9 @@ def page_texts(pages: Iterable[PageLines]) -> list[str]:
 
 
 def _rows(page: PageLines) -> list[_Row]:
-    lines, cells, rtl = page.lines, frozenset[int](), False
-    if page.upright and 0 < len(page.lines) <= _MAX_LINES:
-        level, turned = _turned(page.lines)
-        blocks = _blocks(_split_columns(level))
-        ordered = _order(blocks) if len(blocks) <= _MAX_BLOCKS else blocks
-        lines = [*(line for block in ordered for line in block.lines), *turned]
-        cells = _gaps_of_tables(lines)
-        rtl = bool(cells) and _is_rtl(lines)
+    lines = ordered_lines(page)
+    cells = _gaps_of_tables(lines) if page.upright and len(lines) <= _MAX_LINES else frozenset()
+    rtl = bool(cells) and _is_rtl(lines)
     heads = _candidates(page)
     return [
         _Row(
@@ -90,6 +85,16 @@ def _rows(page: PageLines) -> list[_Row]:
         )
         for line in lines
     ]
+
+
+def ordered_lines(page: PageLines) -> list[Line]:
+    """The lines of a page in reading order; as they are drawn on a turned or a crowded page."""
+    if not page.upright or not 0 < len(page.lines) <= _MAX_LINES:
+        return page.lines
+    level, turned = _turned(page.lines)
+    blocks = _blocks(_split_columns(level))
+    ordered = _order(blocks) if len(blocks) <= _MAX_BLOCKS else blocks
+    return [*(line for block in ordered for line in block.lines), *turned]
 
 
 def _turned(lines: list[Line]) -> tuple[list[Line], list[Line]]:

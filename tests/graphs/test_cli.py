@@ -82,6 +82,20 @@ def test_deterministic_gives_the_same_bytes_from_a_new_run(run: Run, tmp_path: P
     assert steps(tmp_path / "log").count("intake") == 2
 
 
+def test_opening_a_citation_shows_the_stored_answer_and_names_what_is_missing(
+    run: Run, tmp_path: Path
+) -> None:
+    script = {"log": str(tmp_path / "log")}
+    run(ASK, script=script)
+    code, out, err = run(ASK, "--open", "9", script=script)
+    assert (code, out) == (2, "") and "no citation [9] to open: this answer has 1 to 2" in err
+    code, _, err = run(ASK, "--open", "1", script=script)
+    assert code == 2 and "a.txt is not among the documents" in error_line(err)
+    assert steps(tmp_path / "log").count("intake") == 1
+    code, out, err = run(ASK, "--open", "1", "--json")
+    assert (code, out) == (2, "") and "--open" in error_line(err)
+
+
 def test_asking_again_is_a_new_run(run: Run, tmp_path: Path) -> None:
     script = {"log": str(tmp_path / "log")}
     ids = [json.loads(run(ASK, "--json", script=script)[1])["thread_id"] for _ in range(3)]

@@ -78,6 +78,8 @@ def cited(**place: Any) -> Citation:
 
 def test_an_address_has_the_page_or_the_line_and_the_characters() -> None:
     assert address(cited(page=3)) == "a.pdf, page 3, characters 5-9"
+    slide = cited(page=3).model_copy(update={"file": "a.pptx"})
+    assert address(slide) == "a.pptx, slide 3, characters 5-9"
     assert address(cited(line=7)) == "a.pdf, line 7, characters 5-9"
     assert address(cited()) == "a.pdf, characters 5-9"
 
