@@ -5,14 +5,16 @@ matcher: it takes what is forced, closes what is open, and inside a string that 
 yet prefers bytes that have only now become possible, for these mean that a pattern moves on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_core.masks import unpacked
+from llm_core.masks import Allowed, unpacked
 from llm_core.tokenizer import TextTokenizer
+
+Style = Callable[[NDArray[np.intp]], int]  # which of some tokens to go on with
 
 # Single-byte tokens that lead to the end soonest, best first.
 _CLOSE = (b'"', b"}", b"]", b",", b":", b"n", b"0", b"1", b"t", b"f")
@@ -34,55 +36,50 @@ class Finisher:
         )
         self._opening = np.array([pieces[p] for p in _OPEN if p in pieces], np.intp)
 
-    def shortest(self, matcher: Any, left: int) -> list[int] | None:
+    def shortest(
+        self, matcher: Any, left: int, hints: Sequence[Sequence[int]] = ()
+    ) -> list[int] | None:
         """The first way found to finish within `left` tokens; None where there is none.
 
-        `matcher` is an llguidance matcher and stays as it is.
+        `matcher` is an llguidance matcher and stays as it is; `hints` are tokens that may well
+        end a string.
         """
         for style in (self._longest, _first, _last):
-            path = self._walk(matcher.deep_copy(), left, style)
+            path = self._walk(matcher.deep_copy(), left, style, hints)
             if path is not None:
                 return path
         return None
 
     def _walk(
-        self, matcher: Any, left: int, style: Callable[[NDArray[np.intp]], int]
+        self, matcher: Any, left: int, style: Style, hints: Sequence[Sequence[int]]
     ) -> list[int] | None:
         path: list[int] = []
-        before: NDArray[np.bool_] | None = None
+        before: Allowed | None = None  # single bytes, where the last step was one of `style`
         left = min(left, MOST_TOKENS)
         while not matcher.is_accepting():
             if len(path) >= left or matcher.is_stopped():
                 return None
-            tokens = matcher.compute_ff_tokens()
+            tokens = matcher.compute_ff_tokens() or self._closing(matcher, hints)
             if tokens:
                 before = None
             else:
-                token = self._closer(matcher)
-                if token is None:
-                    allowed = unpacked(matcher.compute_bitmask(), self._vocabulary)
-                    token = self._onward(allowed, before, style)
-                    before = allowed
-                else:
-                    before = None
-                tokens = [token]
+                allowed = unpacked(matcher.compute_bitmask(), self._vocabulary)
+                tokens = [self._onward(allowed, before, style)]
+                before = allowed
             if not matcher.consume_tokens(tokens):
                 return None
             path += tokens
         return path if len(path) <= left else None
 
-    def _closer(self, matcher: Any) -> int | None:
+    def _closing(self, matcher: Any, hints: Sequence[Sequence[int]]) -> list[int]:
+        """Tokens that end something here; none where there are none."""
         for token in self._closers:
             if matcher.validate_tokens([token]):
-                return token
-        return None
+                return [token]
+        whole = (hint for hint in hints if matcher.validate_tokens(list(hint)) == len(hint))
+        return list(next(whole, ()))
 
-    def _onward(
-        self,
-        allowed: NDArray[np.bool_],
-        before: NDArray[np.bool_] | None,
-        style: Callable[[NDArray[np.intp]], int],
-    ) -> int:
+    def _onward(self, allowed: Allowed, before: Allowed | None, style: Style) -> int:
         if before is not None:
             single = self._single
             new = single[allowed[single] & ~before[single]]

@@ -3,17 +3,24 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from llm_core.errors import ModelError
 from llm_core.finishing import MOST_TOKENS, Finisher
 from llm_core.guides import BudgetError, GrammarGuide
 from llm_core.limits import Bounds, Limits
-from llm_core.schemas import closed, loosened
+from llm_core.patterns import short_match
+from llm_core.schemas import closed, loosened, patterns_of
 from llm_core.tokenizer import TextTokenizer
 
+FORMS = ("closed", "open", "loose")  # of a JSON schema, the strictest first
+
 _KEPT = 32
+_HINTS = 100  # patterns of a schema that are looked at
 _STYLE = {
     "lenient": True,
     "coerce_one_of": True,
@@ -27,6 +34,14 @@ class SchemaError(ModelError):
     """A schema or pattern that the grammar engine cannot follow."""
 
 
+@dataclass(frozen=True)
+class _About:
+    """What is known of a grammar's text besides: its bounds, and how its strings may end."""
+
+    bounds: Bounds | None = None
+    hints: tuple[tuple[int, ...], ...] = ()
+
+
 class Grammar:
     """A compiled grammar, to be followed any number of times, from several threads.
 
@@ -34,14 +49,20 @@ class Grammar:
     """
 
     def __init__(
-        self, matcher: Any, way: list[int], owner: "Grammars", bounds: Bounds | None, form: str
+        self, matcher: Any, way: list[int], owner: "Grammars", about: "_About", form: str
     ) -> None:
         self.form = form
         self._matcher = matcher
         self._way = way
         self._owner = owner
-        self._bounds = bounds
+        self._bounds = about.bounds
+        self._finish = partial(owner.finisher.shortest, hints=about.hints)
         self._lock = threading.Lock()
+
+    def matcher(self) -> Any:
+        """An llguidance matcher of one's own, at the start."""
+        with self._lock:
+            return self._matcher.deep_copy()
 
     def guide(self, max_tokens: int) -> GrammarGuide:
         """A guide for one reply of at most so many tokens.
@@ -49,19 +70,17 @@ class Grammar:
         Raises BudgetError where not even the shortest reply found fits.
         """
         path: list[int] | None = self._way
-        with self._lock:
-            matcher = self._matcher.deep_copy()
+        matcher = self.matcher()
         if len(self._way) > max_tokens:
-            path = self._owner.finisher.shortest(matcher, max_tokens)
+            path = self._finish(matcher, max_tokens)
         if path is None:
             raise BudgetError(
                 f"max_tokens={max_tokens} cannot hold the shortest reply of the asked format; "
                 "raise max_tokens"
             )
         limits = None if self._bounds is None else (self._owner.limits, self._bounds)
-        return GrammarGuide(
-            matcher, self._owner.tokenizer, self._owner.finisher, path, max_tokens, limits
-        )
+        tokenizer = self._owner.tokenizer
+        return GrammarGuide(matcher, tokenizer, self._finish, path, max_tokens, limits)
 
 
 class Grammars:
@@ -74,36 +93,48 @@ class Grammars:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, ...], Grammar] = OrderedDict()
 
-    def of_json(self, schema: dict[str, Any], lead: str = "") -> Grammar:
-        """`lead` and then JSON text of `schema`; raises SchemaError.
+    def of_json(
+        self, schema: dict[str, Any], lead: str = "", forms: Sequence[str] = FORMS
+    ) -> Grammar:
+        """`lead` and then JSON text of `schema`, in the first of `forms` that can be followed.
 
         Objects are closed where that leaves something to write. What the engine refuses is
-        left out, and is then for a validator to find.
+        left out, and is then for a validator to find. Raises SchemaError.
         """
-        key = ("json", lead, json.dumps(schema))
-        return self._find(key, self._forms(schema, lead), Bounds.of(schema))
+        key = ("json", *forms, lead, json.dumps(schema))
+        return self._find(key, self._forms(schema, lead, forms), lambda: self._about(schema))
 
     def of_lark(self, text: str) -> Grammar:
         """Text of a grammar in llguidance's form of Lark; raises SchemaError."""
         from llguidance import LLMatcher
 
         grammar = LLMatcher.grammar_from_lark(text)
-        return self._find(("lark", text), iter([("text", grammar)]), None)
+        return self._find(("lark", text), iter([("text", grammar)]), _About)
 
     def of_regex(self, pattern: str) -> Grammar:
         """Text that matches a pattern as a whole; raises SchemaError."""
         from llguidance import LLMatcher
 
         text = LLMatcher.grammar_from_regex(pattern)
-        return self._find(("regex", pattern), iter([("text", text)]), None)
+        return self._find(("regex", pattern), iter([("text", text)]), _About)
 
-    def _forms(self, schema: dict[str, Any], lead: str) -> Iterator[tuple[str, str]]:
+    def _forms(
+        self, schema: dict[str, Any], lead: str, forms: Sequence[str]
+    ) -> Iterator[tuple[str, str]]:
         from llguidance import LLMatcher
 
         start = f"start: {quoted(lead)} reply" if lead else "start: reply"
-        for form, make in (("closed", closed), ("open", dict), ("loose", self._loosened)):
-            text = json.dumps({**make(schema), "x-guidance": _STYLE})
+        make: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+        make = {"closed": closed, "open": dict, "loose": self._loosened}
+        for form in forms:
+            text = json.dumps({**make[form](schema), "x-guidance": _STYLE})
             yield form, LLMatcher.grammar_from_lark(f"{start}\nreply: %json {text}\n")
+
+    def _about(self, schema: dict[str, Any]) -> "_About":
+        texts = dict.fromkeys(map(short_match, islice(patterns_of(schema), _HINTS)))
+        ends = [json.dumps(text, ensure_ascii=False)[1:] for text in texts if text is not None]
+        hints = [tuple(self.tokenizer.encode(end, marks=False)) for end in ends]
+        return _About(Bounds.of(schema), tuple(sorted(hints, key=len)))
 
     def _loosened(self, schema: dict[str, Any]) -> dict[str, Any]:
         return loosened(schema, self._knows)
@@ -115,20 +146,23 @@ class Grammars:
         return not self._matcher(LLMatcher.grammar_from_json_schema(text)).is_error()
 
     def _find(
-        self, key: tuple[str, ...], forms: Iterator[tuple[str, str]], bounds: Bounds | None
+        self,
+        key: tuple[str, ...],
+        forms: Iterator[tuple[str, str]],
+        about: Callable[[], "_About"],
     ) -> Grammar:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = self._compile(forms, bounds)
+        found = self._compile(forms, about())
         with self._lock:
             self._kept[key] = found
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return found
 
-    def _compile(self, forms: Iterator[tuple[str, str]], bounds: Bounds | None) -> Grammar:
+    def _compile(self, forms: Iterator[tuple[str, str]], about: "_About") -> Grammar:
         """The first form that compiles and that a reply can follow to an end."""
         reason = ""
         for form, text in forms:
@@ -136,9 +170,9 @@ class Grammars:
             if matcher.is_error():
                 reason = reason or matcher.get_error().split("\n", 1)[0]
                 continue
-            way = self.finisher.shortest(matcher, MOST_TOKENS)
+            way = self.finisher.shortest(matcher, MOST_TOKENS, about.hints)
             if way is not None:
-                return Grammar(matcher, way, self, bounds, form)
+                return Grammar(matcher, way, self, about, form)
             reason = reason or "no reply that satisfies it was found"
         raise SchemaError(f"the reply format cannot be compiled: {reason}")
 

@@ -3,11 +3,10 @@
 The guide always knows one way to finish, and takes it when the budget runs low.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from llm_core.errors import ModelError
-from llm_core.finishing import Finisher
 from llm_core.jsontext import JsonScan
 from llm_core.limits import Bounds, Limits
 from llm_core.masks import Mask
@@ -44,22 +43,23 @@ class Guide(Protocol):
 class GrammarGuide:
     """A guide for one reply; `path` is a way to finish it from the start.
 
-    `matcher` is an llguidance matcher at the start, and the guide's own from now on; `limits`
-    count for JSON text alone.
+    `matcher` is an llguidance matcher at the start, and the guide's own from now on; `finish`
+    finds ways to end from where one stands, within so many tokens; `limits` count for JSON
+    text alone.
     """
 
     def __init__(
         self,
         matcher: Any,
         tokenizer: TextTokenizer,
-        finisher: Finisher,
+        finish: Callable[[Any, int], list[int] | None],
         path: Sequence[int],
         max_tokens: int,
         limits: tuple[Limits, Bounds] | None = None,
     ) -> None:
         self._matcher = matcher
         self._tokenizer = tokenizer
-        self._finisher = finisher
+        self._finish = finish
         self._left = max_tokens
         self._path = list(path)
         self._limits = limits
@@ -140,4 +140,4 @@ class GrammarGuide:
             whole = [*old, self._tokenizer.end_ids[0]]
             if self._matcher.validate_tokens(whole) == len(whole):
                 return old
-        return self._finisher.shortest(self._matcher, left)
+        return self._finish(self._matcher, left)

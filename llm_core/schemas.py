@@ -35,14 +35,28 @@ def loosened(schema: Schema, compiles: Callable[[str], bool]) -> Schema:
 
 def numbers_of(schema: Any, *names: str) -> Iterator[int]:
     """The values of these keywords, wherever in the schema they stand."""
+    for node in _nodes(schema):
+        yield from (node[name] for name in names if isinstance(node.get(name), int))
+
+
+def patterns_of(schema: Any) -> Iterator[str]:
+    """The patterns of strings and keys, wherever in the schema they stand."""
+    for node in _nodes(schema):
+        if isinstance(node.get("pattern"), str):
+            yield node["pattern"]
+        if isinstance(node.get("patternProperties"), dict):
+            yield from node["patternProperties"]
+
+
+def _nodes(schema: Any) -> Iterator[Schema]:
+    """Every object in a schema, the schema itself first."""
     waiting = [schema]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            yield from (node[name] for name in names if isinstance(node.get(name), int))
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
+            yield node
+        parts = node.values() if isinstance(node, dict) else node
+        waiting += [part for part in parts if isinstance(part, (dict, list))]
 
 
 def _close(node: Schema, *, merged: bool) -> Schema:
