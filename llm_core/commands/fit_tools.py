@@ -42,11 +42,11 @@ Out = Annotated[
 
 def fit_tools(
     data: Data,
+    model: Model = DEFAULT_MODEL,
     only: Only = None,
     limit: Limit = 60,
-    seed: Seed = 0,
     out: Out = None,
-    model: Model = DEFAULT_MODEL,
+    seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
     """Fit when a tool is called rather than an answer given.
