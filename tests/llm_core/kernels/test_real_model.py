@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from llm_core.adapters import TARGETS, Adapter
 from llm_core.backend import Backend, Rows
 from llm_core.checkpoint import Checkpoint, open_checkpoint
 from llm_core.kernels.backend import KernelBackend
@@ -43,22 +44,29 @@ def tokens(folder: Path, checkpoint: Checkpoint) -> list[int]:
     return tokenizer.encode(text)[:512]
 
 
-def logits_of(backend: Backend, tokens: list[int], size: int) -> Tensor:
+def logits_of(
+    backend: Backend, tokens: list[int], size: int, adapter: Adapter | None = None
+) -> Tensor:
     """Logits (T, V) of a sequence fed in chunks."""
     cache = backend.new_cache(len(tokens))
     made = []
     for at in range(0, len(tokens), size):
         piece = tokens[at : at + size]
         rows = Rows.sequence(piece, at)
-        made.append(backend.forward(rows, [cache], range(len(piece)), None, 2))
+        made.append(backend.forward(rows, [cache], range(len(piece)), adapter, 2))
     return torch.cat(made)
 
 
 @pytest.fixture(scope="module")
-def exact(checkpoint: Checkpoint, tokens: list[int]) -> Tensor:
-    """Log-probabilities (T, V) of the same weights in float32."""
-    backend = open_torch_backend(checkpoint, "float32", "cpu")
-    return logits_of(backend, tokens, 256).log_softmax(-1)
+def eager(checkpoint: Checkpoint) -> Backend:
+    """The same weights in float32."""
+    return open_torch_backend(checkpoint, "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def exact(eager: Backend, tokens: list[int]) -> Tensor:
+    """Log-probabilities (T, V) of the float32 model."""
+    return logits_of(eager, tokens, 256).log_softmax(-1)
 
 
 def divergence(exact: Tensor, logits: Tensor) -> float:
@@ -74,6 +82,35 @@ def test_every_target_stays_within_the_bound_of_float32(
         count = 96 if target == "plain" else 512  # plain takes a second for 50 tokens
         logits = logits_of(KernelBackend(library, packed, target, 2), tokens[:count], 256)
         assert divergence(exact[:count], logits) <= 0.004, target
+
+
+def strong_adapter(checkpoint: Checkpoint, packed: PackedModel, rank: int = 16) -> Adapter:
+    """Changes all weights of all layers, each by a tenth of its norm."""
+    random = torch.Generator().manual_seed(0)
+    pairs = {}
+    for layer in range(packed.shape.num_hidden_layers):
+        for target in TARGETS:
+            part = "self_attn" if target[0] in "qkvo" else "mlp"
+            weight = checkpoint.tensor(f"model.layers.{layer}.{part}.{target}.weight")
+            a = torch.randn(rank, weight.shape[1], generator=random)
+            b = torch.randn(weight.shape[0], rank, generator=random)
+            pairs[layer, target] = (a, b * (0.1 * weight.float().norm() / (b @ a).norm()))
+    return Adapter("strong", rank, 1.0, pairs)
+
+
+def test_an_adapter_in_8_bits_stays_within_the_bound_of_float32(
+    library: Library,
+    checkpoint: Checkpoint,
+    packed: PackedModel,
+    tokens: list[int],
+    eager: Backend,
+    exact: Tensor,
+) -> None:
+    adapter, count = strong_adapter(checkpoint, packed), 256
+    changed = logits_of(eager, tokens[:count], 256, adapter).log_softmax(-1)
+    assert divergence(changed, exact[:count]) > 0.1  # the change is no small one
+    backend = KernelBackend(library, packed, library.targets[0], 2)
+    assert divergence(changed, logits_of(backend, tokens[:count], 256, adapter)) <= 0.005
 
 
 def test_decoding_gives_the_bits_of_prefill(
