@@ -6,9 +6,11 @@ namespace lm {
 
 namespace {
 
-constexpr int kSpins = 4000;      // of about 20 ns before a waiting thread yields
-constexpr int kIdleSpins = 6000;  // before a thread without a run sleeps
-constexpr int kMostAlone = 64;    // runs with one thread after repeated stalls
+constexpr int kSpins = 4000;    // of about 20 ns before a waiting thread yields
+constexpr int kMostAlone = 64;  // runs with one thread after repeated stalls
+// Nanoseconds that a thread without a run spins before it sleeps. Waking takes longer than what
+// lies between two tokens of a reply: where runs follow each other so soon, it waits for them.
+constexpr int64_t kShortRest = 100'000, kLongRest = 400'000;
 
 int64_t nanoseconds() {
     auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -21,6 +23,17 @@ inline void relax() {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
+}
+
+// Spins until `ticket` is no longer `seen`, at most for `rest` nanoseconds.
+void await_ticket(const std::atomic<uint64_t>& ticket, uint64_t seen, int64_t rest) {
+    const int64_t end = nanoseconds() + rest;
+    do {
+        for (int spin = 0; spin < 64; ++spin) {
+            if (ticket.load(std::memory_order_acquire) != seen) return;
+            relax();
+        }
+    } while (nanoseconds() < end);
 }
 
 }  // namespace
@@ -125,11 +138,9 @@ void Pool::judge(int64_t stalled, int64_t total) {
 
 void Pool::work(int index) {
     uint64_t seen = 0;
+    int64_t rest = kShortRest, since = nanoseconds();
     for (;;) {
-        for (int spin = 0; spin < kIdleSpins; ++spin) {
-            if (ticket_.load(std::memory_order_acquire) != seen) break;
-            relax();
-        }
+        await_ticket(ticket_, seen, rest);
         Run* run = nullptr;
         {
             std::unique_lock<std::mutex> lock(mutex_);
@@ -137,6 +148,7 @@ void Pool::work(int index) {
             wake_.wait(lock, [&] { return ticket_.load(std::memory_order_relaxed) != seen; });
             --sleeping_;
             if (stop_) return;
+            rest = nanoseconds() - since < kLongRest ? kLongRest : kShortRest;
             seen = ticket_.load(std::memory_order_relaxed);
             run = runs_[current_].get();
             if (index >= run->threads) continue;
@@ -145,6 +157,7 @@ void Pool::work(int index) {
         Walk walk(run->phases.get(), run->threads, index);
         run->body(run->plan, walk);
         run->users.fetch_sub(1, std::memory_order_release);
+        since = nanoseconds();
     }
 }
 

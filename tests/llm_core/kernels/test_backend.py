@@ -1,5 +1,6 @@
 """Choosing the kernel: it runs, or one line says why not."""
 
+import time
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,17 @@ def test_more_threads_than_cores_are_not_used(library: Library) -> None:
     few = backend.forward(rows, [backend.new_cache(16)], [2], None, None)
     many = backend.forward(rows, [backend.new_cache(16)], [2], None, 500)
     np.testing.assert_array_equal(few.numpy(), many.numpy())
+
+
+def test_threads_rest_soon_after_a_pass(library: Library) -> None:
+    backend = KernelBackend(library, pack_in_memory(SmallCheckpoint()), library.targets[0], 2)
+    cache = backend.new_cache(64)
+    for column in range(64):
+        backend.forward(Rows.sequence([3], column), [cache], [0], None, 2)
+    time.sleep(0.01)
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.1  # one that spins takes 0.2
 
 
 def test_an_adapter_of_another_model_is_refused_by_name(library: Library) -> None:
