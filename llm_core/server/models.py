@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
@@ -22,8 +22,7 @@ Kind = Literal["chat", "embeddings"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class AdapterOffer:
+class AdapterOffer(NamedTuple):
     """A low-rank adapter that may be asked for by name: its folder, and the model it is for."""
 
     folder: Path
