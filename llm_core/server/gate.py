@@ -5,6 +5,7 @@ Needs nothing but asyncio, and belongs to one event loop: no method blocks.
 
 import asyncio
 import random
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,8 @@ from contextlib import asynccontextmanager
 from llm_core.errors import ModelError
 
 _LONGEST = 60.0  # seconds; clients of the OpenAI API ignore a longer Retry-After
+_GRACE = 2.0  # seconds that one may be late: clients round up what they are told
+_EARLY = 0.005
 _FIRST_GUESS = 0.2  # seconds that a slot is held; who comes back too early loses nothing
 _WEIGHT = 0.1  # at least, of the newest request in the mean time that a slot is held
 
@@ -38,7 +41,8 @@ class Gate:
 
     A request that finds the queue full is told when to come back. Each is given a later time
     than the one before, at the pace at which slots come free, so that those who were turned
-    away do not all return at once.
+    away do not all return at once. Room is kept for those who are about to return: otherwise
+    whoever asks again as soon as he is served would keep them out for good.
     """
 
     def __init__(self, slots: int, queue: int) -> None:
@@ -53,7 +57,7 @@ class Gate:
         self._empty.set()
         self._held = _FIRST_GUESS  # mean seconds that a slot is held
         self._ended = 0  # requests that have held one
-        self._promised = 0.0  # the loop's time at which the last one turned away may return
+        self._promises: list[float] = []  # ascending: when those turned away may return
 
     @property
     def inside(self) -> int:
@@ -106,8 +110,10 @@ class Gate:
         if self._inside < self.slots:
             self._inside += 1
             return
-        if len(self._line) >= self.queue:
-            raise QueueFullError(self._retry_after(), len(self._line))
+        returns = self._returns()
+        room = self.queue - len(self._line)
+        if room <= (0 if returns else self._expected()):
+            raise QueueFullError(self._retry_after(first=returns), len(self._line))
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:
@@ -128,13 +134,31 @@ class Gate:
         if not self._inside:
             self._empty.set()
 
-    def _retry_after(self) -> float:
-        """Seconds until the queue should have room for one more than those sent away."""
+    def _pace(self) -> float:
+        """Seconds from one slot that comes free to the next."""
+        return self._held / self.slots
+
+    def _returns(self) -> bool:
+        """Whether a request that comes now is one that was told to; its promise is kept then."""
         now = asyncio.get_running_loop().time()
-        pace = self._held / self.slots
-        self._promised = max(self._promised, now) + pace
-        wait = self._promised - now
+        gone = bisect_left(self._promises, now - _GRACE - self._pace())
+        del self._promises[:gone]
+        due = bool(self._promises) and self._promises[0] <= now + _EARLY
+        if due:
+            del self._promises[0]
+        return due
+
+    def _expected(self) -> int:
+        """How many will return before those who wait now have been let in."""
+        soon = asyncio.get_running_loop().time() + (len(self._line) + 1) * self._pace()
+        return bisect_right(self._promises, soon)
+
+    def _retry_after(self, first: bool) -> float:
+        """Seconds until there should be room behind all who were sent away, or before them."""
+        now = asyncio.get_running_loop().time()
+        last = self._promises[-1] if self._promises and not first else now
+        wait = max(last, now) + self._pace() - now
         if wait > _LONGEST:  # no more room in the plan: anywhere in its later half
-            self._promised = now + _LONGEST
-            wait = random.uniform(_LONGEST / 2, _LONGEST)
+            return random.uniform(_LONGEST / 2, _LONGEST)
+        insort(self._promises, now + wait)
         return wait

@@ -74,6 +74,30 @@ async def test_those_turned_away_are_asked_back_one_after_another():
         holder.task.cancel()
 
 
+async def test_who_was_sent_away_is_not_kept_out_by_those_who_ask_again_at_once():
+    gate, longest = Gate(1, 2), 0.0
+    async with gate.enter():  # it learns how long a slot is held
+        await asyncio.sleep(0.01)
+    stop = asyncio.get_running_loop().time() + 2
+
+    async def client() -> None:
+        nonlocal longest
+        clock = asyncio.get_running_loop().time
+        while clock() < stop:
+            began, served = clock(), False
+            while not served:
+                try:
+                    async with gate.enter():
+                        await asyncio.sleep(0.01)
+                        served = True
+                except QueueFullError as full:
+                    await asyncio.sleep(full.retry_after)
+            longest = max(longest, clock() - began)
+
+    await asyncio.gather(*(client() for _ in range(9)))
+    assert longest < 1  # in turn it would be 0.09 s; kept out for good it is 2 s
+
+
 async def test_the_wait_follows_how_long_slots_were_held():
     gate = Gate(1, 0)
     async with gate.enter():
