@@ -22,6 +22,7 @@ from llm_core.server.limits import retry_headers
 
 CLIENT_GONE = 499  # what proxies log for a client that hung up
 _LONGEST = 500  # characters of a message
+_FOOTER = "\nFor troubleshooting"  # which LangChain puts under messages, with a link to its site
 
 
 class ErrorDetail(BaseModel):
@@ -81,11 +82,12 @@ _KNOWN: tuple[tuple[type[ModelError], int, str, str | None, str | None], ...] = 
 
 def describe(error: ModelError) -> tuple[int, ErrorBody]:
     """The HTTP status and the body that tell a client about an expected error."""
+    message = str(error).partition(_FOOTER)[0]
     for kind, status, name, code, param in _KNOWN:
         if isinstance(error, kind):
-            return status, _body(str(error), name, code, param)
+            return status, _body(message, name, code, param)
     param = error.param if isinstance(error, RequestError) else None
-    return 400, _body(str(error), "invalid_request_error", None, param)
+    return 400, _body(message, "invalid_request_error", None, param)
 
 
 def internal() -> ErrorBody:

@@ -16,6 +16,8 @@ def check_schema(schema: dict[str, Any], param: str) -> None:
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
 
+    if not isinstance(schema.get("$schema", ""), str):
+        raise RequestError("no JSON schema at $.$schema: it must be a text", param)
     for place in _references(schema):
         if not place.startswith("#"):
             raise RequestError(f"the schema refers to {place!r}; put that under $defs", param)

@@ -70,6 +70,7 @@ CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{
         ({"response_format": {"type": "xml"}}, "response_format", "'xml'"),
         (schema({"properties": 5}), "response_format.json_schema.schema", "$.properties"),
         (schema(nested(40)), None, "nested more than"),
+        (schema({"$schema": {}}), "response_format.json_schema.schema", "$.$schema"),
         (schema({"$dynamicRef": "http://a/b"}), "response_format.json_schema.schema", "$defs"),
         ({"response_format": {"type": "regex", "pattern": "("}}, None, "cannot be compiled"),
         (message(role="user"), "messages.1.content", "Field required"),
@@ -139,7 +140,10 @@ def test_a_budget_below_the_shortest_reply_is_refused(http: httpx.Client):
 def test_a_reply_that_breaks_its_schema_twice_is_an_error_of_the_reply(http: httpx.Client):
     never = schema({"type": "object", "properties": {"a": {"const": 1}}, "not": {}})
     answer = http.post(URL, json={**BODY, **never, "max_tokens": 40})
-    assert answer.status_code == 422 and answer.json()["error"]["code"] == "invalid_reply"
+    error = answer.json()["error"]
+    assert answer.status_code == 422 and error["code"] == "invalid_reply"
+    assert error["message"].startswith("the reply does not satisfy its schema at $")
+    assert "langchain" not in error["message"]
 
 
 def answer_of(app: FastAPI, path: str = URL) -> httpx.Response:
