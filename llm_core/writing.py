@@ -1,6 +1,7 @@
 """One text written by the engine, free or under a guide, as parts with their log-probabilities."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import fields
 
 from llm_core.constrain import Guide
 from llm_core.decode import Bias, Step
@@ -83,12 +84,4 @@ class Writer:
 
 def sampling_of(options: CallOptions) -> Sampling:
     """How the engine picks tokens under the options of a call."""
-    return Sampling(
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-        min_p=options.min_p,
-        repetition_penalty=options.repetition_penalty,
-        frequency_penalty=options.frequency_penalty,
-    )
+    return Sampling(**{field.name: getattr(options, field.name) for field in fields(Sampling)})

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import pickle
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -206,14 +207,26 @@ def test_usage_is_told_once(model):
     assert len(told) == 1
 
 
-@pytest.fixture
-def passes(model, monkeypatch) -> list[int]:
-    """Grows with every forward pass of the model."""
+def watch(
+    model: LocalChatModel, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0
+) -> list[int]:
+    """Grows with every forward pass of the model, each of which takes `seconds` longer."""
     backend = model._replier(model.model).engine.backend
     seen: list[int] = []
     forward = backend.forward
-    monkeypatch.setattr(backend, "forward", lambda *a, **k: seen.append(1) or forward(*a, **k))
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        seen.append(1)
+        time.sleep(seconds)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(backend, "forward", slowly)
     return seen
+
+
+@pytest.fixture
+def passes(model, monkeypatch) -> list[int]:
+    return watch(model, monkeypatch)
 
 
 async def test_a_reader_who_goes_away_ends_the_stream_within_a_token(model, passes):
@@ -259,6 +272,17 @@ async def test_a_batch_is_the_replies_one_by_one(model):
     assert [reply.content for reply in await model.abatch(questions)] == alone
     mixed = model.batch(["hello 0", "word " * 600], return_exceptions=True)
     assert mixed[0].content == alone[0] and isinstance(mixed[1], ModelError)
+
+
+def test_a_batch_shares_passes_and_changes_no_reply(kernel_folder, monkeypatch):
+    model = LocalChatModel(model=str(kernel_folder), max_tokens=40, repetition_guard=False)
+    passes = watch(model, monkeypatch, seconds=0.003)  # as a real model's, others queue meanwhile
+    questions = [f"hello {n}" for n in range(6)]
+    alone = [model.invoke(question).content for question in questions]
+    in_turn = len(passes)
+    model._replier(model.model).engine.forget()
+    assert [reply.content for reply in model.batch(questions)] == alone
+    assert len(passes) - in_turn < 0.8 * in_turn
 
 
 def test_a_chain_streams_through(model):
