@@ -17,7 +17,8 @@ from llm_core.tokenizer import TextTokenizer
 Style = Callable[[NDArray[np.intp]], int]  # which of some tokens to go on with
 
 # Single-byte tokens that lead to the end soonest, best first.
-_CLOSE = (b'"', b"}", b"]", b",", b":", b"n", b"0", b"1", b"t", b"f")
+_CLOSE = (b"}", b"]", b",", b":", b"n", b"0", b"1", b"t", b"f")
+_TEXT = (b"a", b"q", b"z", b"A", b"Q", b"_")  # nowhere but in a string
 _OPEN = (b"[", b"{", b'"', b"-")
 MOST_TOKENS = 4096  # a search that has not ended by then goes in circles
 
@@ -30,7 +31,8 @@ class Finisher:
         self._vocabulary = tokenizer.vocabulary
         self._letters = tokenizer.letters
         self._closers = [pieces[piece] for piece in _CLOSE if piece in pieces]
-        self._quote = pieces.get(b'"', -1)
+        self._quote = pieces[b'"']
+        self._text = [pieces[piece] for piece in _TEXT if piece in pieces]
         self._single = np.array(
             [pieces[bytes([byte])] for byte in range(256) if bytes([byte]) in pieces], np.intp
         )
@@ -73,11 +75,14 @@ class Finisher:
 
     def _closing(self, matcher: Any, hints: Sequence[Sequence[int]]) -> list[int]:
         """Tokens that end something here; none where there are none."""
-        for token in self._closers:
-            if matcher.validate_tokens([token]):
-                return [token]
+        if matcher.validate_tokens([self._quote]):
+            return [self._quote]
         whole = (hint for hint in hints if matcher.validate_tokens(list(hint)) == len(hint))
-        return list(next(whole, ()))
+        ends = list(next(whole, ()))
+        if ends or any(matcher.validate_tokens([token]) for token in self._text):
+            return ends  # inside a string a bracket closes nothing
+        closers = (token for token in self._closers if matcher.validate_tokens([token]))
+        return [token for token in [next(closers, None)] if token is not None]
 
     def _onward(self, allowed: Allowed, before: Allowed | None, style: Style) -> int:
         if before is not None:

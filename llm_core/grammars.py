@@ -21,6 +21,8 @@ FORMS = ("closed", "open", "loose")  # of a JSON schema, the strictest first
 
 _KEPT = 32
 _HINTS = 100  # patterns of a schema that are looked at
+# Short texts in formats that a search from character to character may not find.
+_SHORT = ("a@b.c", "a:b", "2000-01-01T00:00:00Z", "2000-01-01", "00:00:00Z", "P1D", "::", "0.0.0.0")
 _STYLE = {
     "lenient": True,
     "coerce_one_of": True,
@@ -132,6 +134,7 @@ class Grammars:
 
     def _about(self, schema: dict[str, Any]) -> "_About":
         texts = dict.fromkeys(map(short_match, islice(patterns_of(schema), _HINTS)))
+        texts |= dict.fromkeys(_SHORT)
         ends = [json.dumps(text, ensure_ascii=False)[1:] for text in texts if text is not None]
         hints = [tuple(self.tokenizer.encode(end, marks=False)) for end in ends]
         return _About(Bounds.of(schema), tuple(sorted(hints, key=len)))
