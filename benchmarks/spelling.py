@@ -1,0 +1,89 @@
+"""Whether a grammar can write a given JSON value, in one or another order of its keys."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+Encode = Callable[[str], list[int]]
+
+
+class Speller:
+    """Writes values through a grammar's matcher (llguidance), as `json.dumps` spaces them.
+
+    An object has no order but a grammar has one, so keys are tried until one fits that shuts
+    none of the others out.
+    """
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = lru_cache(maxsize=4096)(encode)
+
+    def can_write(self, matcher: Any, value: Any) -> bool:
+        """Whether the whole reply may be this value; the matcher stays as it is."""
+        text = json.dumps(value, ensure_ascii=False)
+        after = self._text(matcher, text) or self._written(matcher, value)
+        return after is not None and bool(after.is_accepting())
+
+    def _written(self, matcher: Any, value: Any) -> Any:
+        """A copy of the matcher behind the value; None where it cannot be written."""
+        if isinstance(value, dict) and value:
+            return self._object(matcher, value)
+        if isinstance(value, list) and value:
+            return self._array(matcher, value)
+        for text in _spellings(value):
+            after = self._text(matcher, text)
+            if after is not None:
+                return after
+        return None
+
+    def _array(self, matcher: Any, values: Sequence[Any]) -> Any:
+        for place, value in enumerate(values):
+            matcher = self._text(matcher, ", " if place else "[")
+            matcher = None if matcher is None else self._written(matcher, value)
+            if matcher is None:
+                return None
+        return self._text(matcher, "]")
+
+    def _object(self, matcher: Any, pairs: dict[str, Any]) -> Any:
+        rest, opening = dict(pairs), "{"
+        while rest:
+            found = self._pair(matcher, rest, opening)
+            if found is None:
+                return None
+            key, matcher = found
+            del rest[key]
+            opening = ", "
+        return self._text(matcher, "}")
+
+    def _pair(self, matcher: Any, rest: dict[str, Any], opening: str) -> tuple[str, Any] | None:
+        """The pair to write first and the matcher behind it."""
+        starts = {}
+        for key in rest:
+            start = self._text(matcher, f"{opening}{json.dumps(key, ensure_ascii=False)}: ")
+            if start is not None:
+                starts[key] = start
+        some = None
+        for key, start in starts.items():
+            after = self._written(start, rest[key])
+            if after is None:
+                return None  # what a grammar refuses now it refuses later too
+            others = (other for other in starts if other != key)
+            if all(self._may_follow(after, other) for other in others):
+                return key, after
+            some = some or (key, after)
+        return some
+
+    def _may_follow(self, matcher: Any, key: str) -> bool:
+        return self._text(matcher, f", {json.dumps(key, ensure_ascii=False)}: ") is not None
+
+    def _text(self, matcher: Any, text: str) -> Any:
+        ids = self._encode(text)
+        after = matcher.deep_copy()
+        return after if after.try_consume_tokens(ids) == len(ids) else None
+
+
+def _spellings(value: Any) -> Iterator[str]:
+    """The texts of a value that has no parts."""
+    yield json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and value.is_integer():
+        yield str(int(value))  # 5.0 is an integer to a schema

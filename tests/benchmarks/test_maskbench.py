@@ -1,0 +1,76 @@
+"""The benchmark of constraints: what it counts, and how it writes a value through a grammar."""
+
+import gzip
+import json
+
+import pytest
+
+from benchmarks.maskbench import Bench, Case, read_cases
+from benchmarks.spelling import Speller
+from llm_core.errors import ModelError
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "born": {"type": "string", "format": "date"},
+        "size": {"type": "integer"},
+    },
+    "required": ["name"],
+}
+
+
+@pytest.fixture
+def speller(tiny):
+    return Speller(lambda text: tiny.tokenizer.encode(text, marks=False))
+
+
+@pytest.mark.parametrize(
+    ("value", "can"),
+    [
+        ({"size": 3, "name": "x", "born": "2001-02-03"}, True),
+        ({"size": 3.0, "name": "x"}, True),
+        ({"name": "x", "extra": {"a": [], "b": {}}}, False),
+        ({"size": 3}, False),
+        ({"name": 3}, False),
+        ({}, False),
+        ("x", False),
+    ],
+)
+def test_a_value_can_be_written_in_any_order_of_its_keys(tiny, speller, value, can):
+    matcher = tiny.tokenizer.grammars.of_json(PERSON).matcher()
+    assert speller.can_write(matcher, value) is can
+
+
+def test_open_objects_may_hold_keys_without_a_name(tiny, speller):
+    matcher = tiny.tokenizer.grammars.of_json(PERSON, forms=["open"]).matcher()
+    assert speller.can_write(matcher, {"name": "x", "extra": {"a": [1, "é"], "b": {}}})
+
+
+def test_instances_are_counted_by_what_becomes_of_them(tiny):
+    bench = Bench(tiny.tokenizer)
+    instances = (
+        ({"name": "x"}, True),
+        ({"name": "x", "more": 1}, True),
+        ({"name": 1}, False),
+        ({"name": "x", "born": "2001-02-30"}, False),
+    )
+    bench.add(Case("a", PERSON, instances))
+    bench.add(Case("b", {"type": "nonsense"}, ()))
+    score = bench.score
+    assert score.forms == {"closed": 1} and score.refusals.total() == 1
+    assert score.compiled == 0.5
+    assert (score.valid, score.invalid) == (2, 2)
+    assert score.written == {"open": 2, "closed": 1}
+    assert score.passed_both == 0 and not score.good  # half of the schemas is not 98 %
+
+
+def test_the_file_may_be_packed(tmp_path):
+    row = {"id": "a", "schema": {}, "tests": [{"valid": True, "data": 1}]}
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "a.jsonl.gz"
+    plain.write_text(json.dumps(row) + "\n")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert read_cases(plain) == read_cases(packed) == [Case("a", {}, ((1, True),))]
+    plain.write_text("{}\n")
+    with pytest.raises(ModelError, match="cannot be read as MaskBench's file"):
+        read_cases(plain)
