@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from llm_core.jsontext import JsonScan
 from llm_core.tokenizer import TextTokenizer
@@ -47,8 +47,9 @@ class CopyBias:
         """The logits (V,) with a bonus on tokens that copy on; the argument stays as it is."""
         tokens = list(self._tokens())
         if tokens:
-            logits = logits.clone()
-            logits[tokens] += self._strength
+            values = logits.numpy().copy()  # torch would wake its threads for so little
+            values[tokens] += self._strength
+            logits = from_numpy(values)
         return logits
 
     def _tokens(self) -> Iterator[int]:
