@@ -36,7 +36,8 @@ class Finisher:
         self._single = np.array(
             [pieces[bytes([byte])] for byte in range(256) if bytes([byte]) in pieces], np.intp
         )
-        self._opening = np.array([pieces[p] for p in _OPEN if p in pieces], np.intp)
+        self._plain = np.ones(tokenizer.vocabulary, dtype=bool)
+        self._plain[[pieces[piece] for piece in _OPEN if piece in pieces]] = False
 
     def shortest(
         self, matcher: Any, left: int, hints: Sequence[Sequence[int]] = ()
@@ -90,9 +91,8 @@ class Finisher:
             new = single[allowed[single] & ~before[single]]
             if new.size:
                 return int(new[0])
-        ids = np.flatnonzero(allowed)
-        rest = ids[~np.isin(ids, self._opening)]
-        return style(rest if rest.size else ids)
+        rest = np.flatnonzero(allowed & self._plain)
+        return style(rest if rest.size else np.flatnonzero(allowed))
 
     def _longest(self, ids: NDArray[np.intp]) -> int:
         return int(ids[self._letters[ids].argmax()])
