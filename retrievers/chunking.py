@@ -23,6 +23,7 @@ _OVERLAP_SHARE = 0.25  # a sentence longer than this share of the target is not 
 _SMALL_SHARE = 0.25  # a section shorter than this share is joined with the next one
 _SLACK = 0.2  # how far from the even cut a paragraph end is still preferred
 _MAX_TITLE = 160  # characters
+_MAX_SECTION = 500
 _NUMERAL = re.compile(r"[IVXLC\d]+\.?$")  # "II." names no subject: its parent does
 
 
@@ -83,9 +84,16 @@ def _passage(
             keys.END: end,
             keys.LINE: line if page.number is None else None,
             keys.TITLE: _title(path) or document.title,
+            keys.SECTION: _section(document.title, path),
             keys.LANGUAGE: detect(text, default=language),
         },
     )
+
+
+def _section(title: str, path: tuple[Heading, ...]) -> str:
+    """The document's title and every heading above, outer first."""
+    names = [title, *(" ".join(heading.text.split()) for heading in path)]
+    return " > ".join(dict.fromkeys(name for name in names if name))[:_MAX_SECTION]
 
 
 def _title(path: tuple[Heading, ...]) -> str:

@@ -12,6 +12,7 @@ START: Final = "start"  # character offset of the passage in its page's text
 END: Final = "end"
 LINE: Final = "line"  # 1-based line of `start` in an unpaged document's text, else None
 TITLE: Final = "title"  # section headings above the passage, else the document's title
+SECTION: Final = "section"  # the document's title, then all headings above, joined by " > "
 LANGUAGE: Final = "language"  # ISO 639-1 code, "und" where no letters were found
 
 

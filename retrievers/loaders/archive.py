@@ -3,10 +3,12 @@
 A small archive may hide a very large one, a member of enormous XML, or millions of members.
 """
 
+import contextlib
 import io
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 from retrievers.errors import DocumentError
@@ -65,23 +67,34 @@ def _verify(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
             pass
 
 
+@contextlib.contextmanager
+def parsing(kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """A parser at work on a file of `kind`; what it raises over a damaged one is DocumentError.
+
+    `errors` are those of the parser itself.
+    """
+    from lxml.etree import LxmlError
+
+    try:
+        yield
+    except (*errors, LxmlError, RecursionError, *BROKEN) as err:
+        raise DocumentError(f"broken {kind}: it cannot be opened; save it again") from err
+
+
 def office_file(data: bytes, kind: str) -> io.BytesIO:
     """An office file within the limits, in the transitional dialect if it was strict.
 
     Raises DocumentError as `open_archive` does.
     """
-    with open_archive(data, kind) as archive:
-        try:
-            if not _STRICT.search(archive.read("_rels/.rels")):
-                return io.BytesIO(data)
-            rewritten = io.BytesIO()
-            with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as target:
-                for member in archive.infolist():
-                    content = archive.read(member)
-                    if member.filename.endswith((".xml", ".rels")):
-                        content = _STRICT.sub(_TRANSITIONAL, content)
-                    target.writestr(member.filename, content)
-        except BROKEN as err:
-            raise DocumentError(f"broken {kind}: it cannot be opened; save it again") from err
+    with open_archive(data, kind) as archive, parsing(kind):
+        if not _STRICT.search(archive.read("_rels/.rels")):
+            return io.BytesIO(data)
+        rewritten = io.BytesIO()
+        with zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as target:
+            for member in archive.infolist():
+                content = archive.read(member)
+                if member.filename.endswith((".xml", ".rels")):
+                    content = _STRICT.sub(_TRANSITIONAL, content)
+                target.writestr(member.filename, content)
     rewritten.seek(0)
     return rewritten

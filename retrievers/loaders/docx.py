@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from retrievers.documents import Heading, Page
-from retrievers.errors import DocumentError
 from retrievers.loaders import Loaded
-from retrievers.loaders.archive import BROKEN, office_file
+from retrievers.loaders.archive import office_file, parsing
 
 if TYPE_CHECKING:
     from docx.document import Document
@@ -57,13 +56,10 @@ def _stated_title(document: "Document") -> str:
 def _open(data: bytes) -> "Document":
     import docx
     from docx.opc.exceptions import OpcError
-    from lxml.etree import LxmlError
 
     file = office_file(data, ".docx")
-    try:
+    with parsing(".docx", OpcError):
         return docx.Document(file)
-    except (OpcError, LxmlError, RecursionError, *BROKEN) as err:
-        raise DocumentError("broken .docx: it cannot be opened; save it again") from err
 
 
 def _heading_levels(document: "Document") -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from retrievers.documents import Page
 from retrievers.errors import DocumentError
 from retrievers.loaders import MAX_CHARACTERS, Loaded, html
-from retrievers.loaders.archive import BROKEN, open_archive
+from retrievers.loaders.archive import open_archive, parsing
 
 _CONTAINER: Final = "META-INF/container.xml"
 _RIGHTS: Final = "META-INF/rights.xml"
@@ -18,18 +18,12 @@ _TITLE: Final = "{http://purl.org/dc/elements/1.1/}title"
 
 def load(data: bytes) -> Loaded:
     """A page for each file of the reading order that holds text, numbered from 1."""
-    from lxml.etree import LxmlError
-
     with open_archive(data, ".epub") as archive:
         if _RIGHTS in archive.namelist():
             raise DocumentError("encrypted .epub: it is bound to a reader (DRM)")
-        try:
+        with parsing(".epub"):
             title, names = _reading_order(archive)
             return Loaded(_pages(archive, names), title)
-        except DocumentError:
-            raise
-        except (LxmlError, *BROKEN) as err:
-            raise DocumentError("broken .epub: it cannot be opened; save it again") from err
 
 
 def _pages(archive: zipfile.ZipFile, names: list[str]) -> list[Page]:

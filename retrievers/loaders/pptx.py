@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from retrievers.errors import DocumentError
 from retrievers.loaders import Loaded
-from retrievers.loaders.archive import BROKEN, office_file
+from retrievers.loaders.archive import office_file, parsing
 from retrievers.loaders.blocks import PageWriter
 
 _C: Final = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
@@ -15,18 +14,13 @@ _MAX_NESTING: Final = 20  # groups in groups
 def load(data: bytes) -> Loaded:
     """A page for each slide, numbered as they are shown; its title is its heading."""
     import pptx
-    from lxml.etree import LxmlError
     from pptx.exc import PythonPptxError
 
     file = office_file(data, ".pptx")
-    try:
+    with parsing(".pptx", PythonPptxError):
         presentation = pptx.Presentation(file)
         writers = [_slide(slide) for slide in presentation.slides]
         stated = str(presentation.core_properties.title or "")
-    except DocumentError:
-        raise
-    except (PythonPptxError, LxmlError, RecursionError, *BROKEN) as err:
-        raise DocumentError("broken .pptx: it cannot be opened; save it again") from err
     pages = [writer.page(number) for number, writer in enumerate(writers, 1)]
     first = next((heading.text for page in pages[:1] for heading in page.headings), "")
     generic = stated.strip().lower() in ("", "powerpoint presentation", "presentation")

@@ -5,9 +5,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
-from retrievers.errors import DocumentError
 from retrievers.loaders import Loaded
-from retrievers.loaders.archive import BROKEN, office_file
+from retrievers.loaders.archive import office_file, parsing
 from retrievers.loaders.blocks import PageWriter
 
 _MAX_ROWS: Final = 1_048_576  # of a sheet, as the format itself has it
@@ -20,20 +19,14 @@ def load(data: bytes) -> Loaded:
     names its columns is a heading, so that every passage of the table carries the names.
     """
     import openpyxl
-    from lxml.etree import LxmlError
     from openpyxl.utils.exceptions import InvalidFileException
 
     file = office_file(data, ".xlsx")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parts that are not read, such as styles
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-            writers = [_sheet(sheet) for sheet in book.worksheets]
-            stated = str(book.properties.title or "")
-    except DocumentError:
-        raise
-    except (InvalidFileException, LxmlError, RecursionError, *BROKEN) as err:
-        raise DocumentError("broken .xlsx: it cannot be opened; save it again") from err
+    with parsing(".xlsx", InvalidFileException), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of parts that are not read, such as styles
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        writers = [_sheet(sheet) for sheet in book.worksheets]
+        stated = str(book.properties.title or "")
     return Loaded([w.page(number) for number, w in enumerate(writers, 1) if w.length], stated)
 
 

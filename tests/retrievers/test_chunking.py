@@ -68,7 +68,7 @@ def test_metadata_names_source_hash_title_and_language() -> None:
     (passage,) = chunk(document(Page(3, "  The stone was blue.\n")))
     assert passage.metadata == {
         "source": "a/b.txt", "doc_hash": "ab" * 32, "page": 3, "start": 2, "end": 21,
-        "line": None, "title": "The title", "language": "en",
+        "line": None, "title": "The title", "section": "The title", "language": "en",
     }  # fmt: skip
 
 
@@ -101,7 +101,9 @@ def test_sections_name_their_passages_and_do_not_mix() -> None:
 def test_a_heading_on_an_earlier_page_still_names_its_section() -> None:
     text = " ".join(SENTENCES[:9])
     pages = [Page(1, f"Methods\n\n{text}", (Heading(0, 7, 1, "Methods"),)), Page(2, text)]
-    assert {passage.metadata["title"] for passage in chunk(document(*pages))} == {"Methods"}
+    passages = chunk(document(*pages))
+    assert {passage.metadata["title"] for passage in passages} == {"Methods"}
+    assert {passage.metadata["section"] for passage in passages} == {"The title > Methods"}
 
 
 def test_small_sections_are_joined() -> None:
