@@ -54,6 +54,7 @@ class _Row:
     text: str
     end: str
     head: _Key | None
+    rank: int = 0  # how many lines stand between it and its edge of the page
 
 
 def page_texts(pages: Iterable[PageLines]) -> list[str]:
@@ -65,11 +66,24 @@ def page_texts(pages: Iterable[PageLines]) -> list[str]:
     heads = _running_heads(read)
     texts = []
     for rows in read:
-        kept = [row for row in rows if row.head not in heads]
+        left_out = _at_the_edge(rows, heads)
+        kept = [row for row in rows if (row.head, row.rank) not in left_out]
         if not kept and any(map(str.isalpha, "".join(row.text for row in rows))):
             kept = rows  # what repeats is all there is
         texts.append("".join(row.text + row.end for row in kept).rstrip("\n"))
     return texts
+
+
+def _at_the_edge(rows: Sequence[_Row], heads: set[_Key]) -> set[tuple[_Key | None, int]]:
+    """The running heads of a page, with their ranks: nothing else stands between them and it."""
+    found: set[tuple[_Key | None, int]] = set()
+    for top in (True, False):
+        ranked = {row.rank: row.head for row in rows if row.head and row.head[1] is top}
+        for rank in range(_EDGE_LINES):
+            if ranked.get(rank) not in heads:
+                break
+            found.add((ranked[rank], rank))
+    return found
 
 
 def _rows(page: PageLines) -> list[_Row]:
@@ -81,7 +95,7 @@ def _rows(page: PageLines) -> list[_Row]:
         _Row(
             _line_text(line, cells, rtl),
             HYPHEN if line.glued else "\n",
-            heads.get((id(line.words[0]), len(line.words))),
+            *heads.get((id(line.words[0]), len(line.words)), (None, 0)),
         )
         for line in lines
     ]
@@ -340,21 +354,21 @@ def _running_heads(pages: Sequence[Sequence[_Row]]) -> set[_Key]:
     return found
 
 
-def _candidates(page: PageLines) -> dict[tuple[int, int], _Key]:
-    """What may be a running head, by its first word's identity and its number of words."""
+def _candidates(page: PageLines) -> dict[tuple[int, int], tuple[_Key, int]]:
+    """What may be a running head, and its rank, by its first word's identity and its words."""
     if not page.lines or not page.upright:
         return {}
     usual = statistics.median(line.height for line in page.lines)
     tall = page.top - page.bottom
     order = sorted(page.lines, key=lambda line: -line.top)
-    found: dict[tuple[int, int], _Key] = {}
-    for top, lines in ((True, order[:_EDGE_LINES]), (False, order[-_EDGE_LINES:])):
-        for line in lines:
+    found: dict[tuple[int, int], tuple[_Key, int]] = {}
+    for top, lines in ((True, order[:_EDGE_LINES]), (False, order[: -_EDGE_LINES - 1 : -1])):
+        for rank, line in enumerate(lines):
             inside = page.top - line.bottom if top else line.top - page.bottom
             lone = len(line.words) == 1 and line in (order[0], order[-1])
             edge = _NUMBER_EDGE if lone else _EDGE
             if inside <= edge * tall and line.height <= 1.3 * usual and len(line.text) <= 150:
                 text = " ".join(_NUMBER.sub("#", line.text).split())
                 key = (text, top, round((page.top - line.bottom) / 4))
-                found[id(line.words[0]), len(line.words)] = key
+                found[id(line.words[0]), len(line.words)] = key, rank
     return found

@@ -93,6 +93,16 @@ def test_running_heads_and_page_numbers_are_left_out(load: Load) -> None:
     ]
 
 
+def test_what_repeats_under_a_line_that_does_not_is_no_running_head(load: Load) -> None:
+    clause = "This clause is the same on each page, though it is a clause."
+    pages = [
+        [at(50, 810, f"The Book, page {n}"), at(50, 790, f"{'ABCDE'[n]} part"), at(50, 770, clause)]
+        for n in range(5)
+    ]
+    found = load(make_placed_pdf(pages))
+    assert [page.text for page in found.pages] == [f"{x} part\n{clause}" for x in "ABCDE"]
+
+
 def test_what_repeats_on_two_pages_or_away_from_the_edge_stays(load: Load) -> None:
     two = [[at(50, 810, "The Book"), at(50, 700, f"Page {n}.")] for n in range(2)]
     assert all("The Book" in page.text for page in load(make_placed_pdf(two)).pages)
