@@ -24,6 +24,7 @@ _HELD = {
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
 }
 _ALONE = {"enum", "const", "anyOf", "$ref"}
+_FUNCTION = {"function", "name", "input_schema", "toolSpec"}  # keys that no JSON schema has
 _NOTES = {"title", "description", "default", "examples", "$schema", "$comment", "deprecated"}
 
 __all__ = [
@@ -46,9 +47,15 @@ class InvalidReplyError(StructuredOutputError, OutputParserException):
 
 
 def json_schema_of(schema: Any) -> dict[str, Any]:
-    """The JSON schema of a pydantic model (2 or 1), a TypedDict or a JSON schema itself."""
-    if isinstance(schema, dict) and "type" in schema and "title" not in schema:
+    """The JSON schema of a pydantic model (2 or 1), a TypedDict or a JSON schema itself.
+
+    A function in OpenAI's or Anthropic's form stands for its parameters. Raises ValueError
+    for anything else.
+    """
+    if isinstance(schema, dict) and not _FUNCTION & schema.keys():
         return dict(schema)
+    if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
+        return dict(schema.model_json_schema())  # LangChain's form of it ends at recursion
     return convert_to_json_schema(schema)
 
 
@@ -87,8 +94,13 @@ class ReplyParser:
         """
         try:
             value = parse_partial_json(text)
-            return value if self._model is None else self._built(value)
-        except (ValueError, TypeError):
+        except ValueError:
+            return None
+        if self._model is None:
+            return value
+        try:
+            return self._built(value)
+        except Exception:  # a validator may count on what is not written yet
             return None
 
     def _built(self, value: Any) -> Any:
@@ -114,11 +126,18 @@ def grammar_holds(schema: Any) -> bool:
 
 def schema_hint(schema: dict[str, Any]) -> str:
     """A short line that tells the model what the grammar will ask of it."""
-    properties = schema.get("properties")
+    properties = _followed(schema).get("properties")
     if not isinstance(properties, dict) or not properties:
         return "Answer with one JSON object."
     fields = ", ".join(_field(name, part) for name, part in properties.items())
     return f"Answer with one JSON object with these keys: {fields}."
+
+
+def _followed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The definition that a schema is nothing but a reference to; other schemas unchanged."""
+    kind, _, name = str(schema.get("$ref", "")).removeprefix("#/").partition("/")
+    found = schema.get(kind, {}).get(name) if kind in ("$defs", "definitions") else None
+    return found if isinstance(found, dict) else schema
 
 
 def repair_request(reason: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from llm_core.chat_model import LocalChatModel
@@ -17,12 +17,14 @@ from llm_core.errors import ModelError, StructuredOutputError
 from llm_core.reply_format import read_format
 from llm_core.structured import (
     InvalidReplyError,
+    ReplyParser,
     grammar_holds,
     json_schema_of,
     schema_hint,
     violation,
 )
 
+FLAG = {"type": "object", "properties": {"flag": {"type": "boolean"}}, "required": ["flag"]}
 HOT: dict[str, Any] = {"temperature": 2.0, "max_tokens": 90}
 
 
@@ -75,6 +77,44 @@ def test_typed_dicts_and_json_schemas_give_valid_dicts(model):
             found = chain.invoke("x", seed=1, **HOT)
             assert isinstance(found, dict)
             assert violation(found, json_schema_of(schema)) is None
+
+
+class Tree(BaseModel):
+    """A tree."""
+
+    leaf: bool
+    boughs: "list[Tree]" = Field(max_length=1)
+
+
+def test_a_schema_may_refer_to_itself(model):
+    assert schema_hint(json_schema_of(Tree)).endswith("these keys: leaf, boughs.")
+    for seed in range(4):
+        found = model.with_structured_output(Tree).invoke("x", seed=seed, **HOT)
+        assert isinstance(found, Tree)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"title": "n", "type": "array", "items": {"type": "integer"}, "maxItems": 3},
+        {
+            "title": "n",
+            "type": "object",
+            "additionalProperties": {"type": "null"},
+            "maxProperties": 2,
+        },
+        {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        {"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}},
+        {"title": "n", "enum": ["red", "green"]},
+        {"name": "n", "description": "d", "parameters": FLAG},
+        {"type": "function", "function": {"name": "n", "parameters": FLAG}},
+    ],
+)
+def test_a_schema_of_any_shape_is_kept_whole(model, schema):
+    inner = schema.get("function", schema).get("parameters", schema)
+    for seed in range(2):
+        found = model.with_structured_output(schema).invoke("x", seed=seed, **HOT)
+        assert violation(found, inner) is None
 
 
 def test_pydantic_one_models_are_built(model):
@@ -174,6 +214,23 @@ def test_a_streamed_pydantic_model_is_valid_at_every_step(model):
     items = list(model.with_structured_output(Note).stream("x", seed=1, **HOT))
     assert len(items) > 3 and all(isinstance(item, Note) for item in items)
     assert all(len(a.text) <= len(b.text) for a, b in pairwise(items))
+
+
+def test_a_validator_may_count_on_what_is_not_written_yet():
+    class Pair(BaseModel):
+        """Two flags that differ."""
+
+        first: bool
+        second: bool = False
+
+        @model_validator(mode="before")
+        @classmethod
+        def differ(cls, data: dict[str, Any]) -> dict[str, Any]:
+            return {**data, "second": not data["first"], "told": data["second"]}
+
+    parser = ReplyParser(Pair, json_schema_of(Pair))
+    assert parser.part('{"first": true, ') is None
+    assert parser.part('{"first": true, "second": false') == Pair(first=True, second=False)
 
 
 def test_the_stream_with_the_raw_reply_adds_up_to_the_result(model):
