@@ -21,6 +21,7 @@ TRANSFORMERS = "transformers bfloat16"
 REFERENCE = "transformers float32"
 WORKERS = "llm_core.bench"
 _RANK = 16
+_SHORT = 48  # tokens that are generated in turns which alternate quickly
 _LOOK_SECONDS = 1.0  # that the machine is watched before anything is measured
 
 
@@ -147,7 +148,7 @@ class Bench:
 
     def _adapter(self, ours: Contender, scratch: Path) -> rounds.Series:
         folder = random_adapter(self.plan.folder, scratch / "adapter", _RANK)
-        return rounds.adapters(self._setting, ours, folder, 128, self.plan.generate)
+        return rounds.adapters(self._setting, ours, folder, 128, _SHORT)
 
     def _queue(self, ours: Contender) -> dict[str, Any]:
         seconds = rounds.queued(self._setting, ours, self.plan.requests, 128, 32)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from llm_core.bench.text import Prompts
 Series = dict[str, list[float]]  # values by contender, one a round
 Say = Callable[[str], None]
 _WARM_TOKENS = 4
+_ADAPTER_TURNS = 8  # a round
 
 
 @dataclass
@@ -95,20 +97,27 @@ def shared_prefix(
 
 
 def adapters(setting: Setting, ours: Contender, folder: Path, length: int, generate: int) -> Series:
-    """Decoded tokens a second, `bare` and with an `adapter`, by turns."""
+    """Decoded tokens a second, `bare` and with an `adapter`; the median of short turns a round.
+
+    The machine's memory changes its pace within a second, so the turns are a fraction of one.
+    """
     found: Series = {"bare": [], "adapter": []}
     chosen = {"bare": None, "adapter": str(folder)}
     for path in chosen.values():
         prompt = setting.prompts.next(length)
         ours.ask("speed", prompt=prompt, generate=_WARM_TOKENS, adapter=path)
     for number in range(setting.rounds):
-        prompt = setting.prompts.next(length)
-        for what in sorted(chosen, reverse=bool(number % 2)):
-            setting.say(f"round {number + 1}: {what} weights")
-            setting.watch.start([ours.process_id])
-            reply = ours.ask("speed", prompt=prompt, generate=generate, adapter=chosen[what])
-            setting.watch.stop([ours.process_id])
-            found[what].append((generate - 1) / reply["rest"])
+        setting.say(f"round {number + 1}: bare weights and an adapter by turns")
+        turns: Series = {what: [] for what in chosen}
+        setting.watch.start([ours.process_id])
+        for turn in range(_ADAPTER_TURNS):
+            prompt = setting.prompts.next(length)
+            for what in sorted(chosen, reverse=bool(turn % 2)):
+                reply = ours.ask("speed", prompt=prompt, generate=generate, adapter=chosen[what])
+                turns[what].append((generate - 1) / reply["rest"])
+        setting.watch.stop([ours.process_id])
+        for what, values in turns.items():
+            found[what].append(median(values))
     return found
 
 
