@@ -58,6 +58,7 @@ class Recorder:
             await self._app(scope, receive, answer)
         except Exception as error:
             _log_failure(record, error)
+            answer.broken = True
             if answer.status is None:
                 await _refuse(answer, 500, "the server failed; its log says why", "server_error")
         finally:
@@ -65,6 +66,7 @@ class Recorder:
 
     def _count(self, scope: Scope, record: Record, answer: "_Answer") -> None:
         status = answer.status if answer.status is not None and answer.whole else CLIENT_GONE
+        status = 500 if answer.broken else status
         method = scope["method"] if scope["method"] in _METHODS else "other"
         known = METRICS if scope["path"] == METRICS else "other"
         route = getattr(scope.get("route"), "path", known)
@@ -89,6 +91,7 @@ class _Answer:
         self._id = request_id.encode()
         self.status: int | None = None
         self.whole = False
+        self.broken = False  # by an error of ours, maybe in the middle
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -173,13 +176,25 @@ def _from_here(scope: Scope) -> bool:
 
     Such a page names itself as the origin, or a name of its own that leads to this machine.
     """
-    origin = _header(scope, b"origin")
-    host = urlsplit(f"//{_header(scope, b'host')}").hostname or "localhost"
-    return is_loopback(host) and (not origin or is_loopback(urlsplit(origin).hostname or "?"))
+    hosts = (f"//{host}" for host in _headers(scope, b"host") if host)
+    origins = (origin for origin in _headers(scope, b"origin") if origin)
+    return all(is_loopback(_host(url)) for url in (*hosts, *origins))
+
+
+def _host(url: str) -> str:
+    """The host that a URL names; "?" where it names none."""
+    try:
+        return urlsplit(url).hostname or "?"
+    except ValueError:
+        return "?"
+
+
+def _headers(scope: Scope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+    return next(iter(_headers(scope, name)), "")
 
 
 def _log_failure(record: Record, error: Exception) -> None:
