@@ -13,6 +13,7 @@ import uvicorn
 
 from llm_core.errors import ModelError
 from llm_core.server.app import create_app
+from llm_core.server.connections import Connection
 from llm_core.server.gate import Gate
 from llm_core.server.logs import log, logging_to_stderr
 from llm_core.server.metrics import Metrics
@@ -21,6 +22,7 @@ from llm_core.server.models import Models
 from llm_core.server.settings import ServerSettings
 
 _BACKLOG = 2048  # connections that the system holds until they are looked at
+_KEEP_S = 20  # for an idle connection; longer than clients keep one, who might just use it
 _INTERRUPTED = 130  # exit code after Ctrl-C
 
 
@@ -47,6 +49,7 @@ def run(
         app = guard(create_app(models, gate, settings), settings, metrics)
         config = uvicorn.Config(
             app,
+            http=Connection,
             lifespan="on",
             ws="none",
             log_config=None,
@@ -54,6 +57,7 @@ def run(
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_S,
         )
         server = Server(config, gate, settings.drain_s, address(found))
         server.run(sockets=[found])
