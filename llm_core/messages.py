@@ -78,6 +78,7 @@ def _result(text: str, status: str, call_id: str, name: str = "") -> Turn:
         content=f"Error: {text}" if failed else text,
         tool=name,
         call_id=call_id,
+        failed=failed,
     )
 
 

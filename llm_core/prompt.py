@@ -42,6 +42,7 @@ class Turn:
     calls: tuple[Call, ...] = field(default=(), compare=False)
     tool: str = field(default="", compare=False)
     call_id: str = field(default="", compare=False)
+    failed: bool = field(default=False, compare=False)
 
 
 class ChatTemplate:

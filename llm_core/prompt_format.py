@@ -25,6 +25,8 @@ REPAIR = "The last call was not valid: {reason}"
 CALL_PREFIX = '{{"name": {name}, "arguments":'
 SUMMARY = "Function: {summary}\nRequest:"
 NO_FUNCTION = "none."
+FACT, FAILED_FACT = "{subject}: {text}", "{subject} failed: {text}"
+ANSWER = "Answer in one sentence, with the facts above."
 ITEM_SEPARATOR, KEY_SEPARATOR = ", ", ": "  # of JSON, as the grammars write it
 
 
@@ -44,6 +46,7 @@ def format_hash() -> str:
     from llm_core.prompt import Turn
     from llm_core.schemas import closed
     from llm_core.structured import schema_hint
+    from llm_core.tool_results import with_facts
     from llm_core.toolcalls import ToolSpec, call_prefix, call_turns, offer_turns
 
     properties = {
@@ -59,6 +62,7 @@ def format_hash() -> str:
         [(turn.role, turn.text) for turn in offer_turns(asked, [tool, tool])],
         [(turn.role, turn.text) for turn in call_turns(asked, tool)],
         [(turn.role, turn.text) for turn in to_turns(_history())],
+        [(turn.role, turn.text) for turn in with_facts(to_turns(_history()))],
         call_prefix(tool),
         schema_hint(schema),
         closed(schema),

@@ -14,6 +14,7 @@ from llm_core.stops import StopText
 from llm_core.structured import InvalidReplyError, repair_request
 from llm_core.tool_choice import Embedder
 from llm_core.tool_prompts import offer_prompt
+from llm_core.tool_results import with_facts
 from llm_core.toolcalls import NONE
 from llm_core.writing import Writer
 
@@ -68,7 +69,7 @@ class Replier:
             prompt = offer_prompt(self.template, turns, options.tools)
         else:
             # Without a template for them, a small model would rather repeat tools than answer.
-            prompt = self.template.encode(turns)
+            prompt = self.template.encode(self._told(turns))
         parts = self._writer.write(prompt, options, usage, bias=self._bias(options))
         return (yield from until_stop(parts, options.stop))
 
@@ -79,7 +80,7 @@ class Replier:
 
         Raises InvalidReplyError where a second reply has not got it either.
         """
-        asked = list(turns)
+        asked = self._told(turns, ask=False)
         if options.schema_hint and (hint := form.hint()):
             asked.append(Turn("user", hint))
         text, reason = "", None
@@ -97,6 +98,10 @@ class Replier:
                 return finish
             asked += [Turn("assistant", text), Turn("user", repair_request(reason))]
         raise InvalidReplyError(str(reason), text)
+
+    def _told(self, turns: Sequence[Turn], *, ask: bool = True) -> list[Turn]:
+        """The conversation, with results as facts for a template that does not know tools."""
+        return list(turns) if self.template.knows_tools else with_facts(turns, ask=ask)
 
     def _bias(self, options: CallOptions) -> CopyBias | None:
         if not options.copy_from:
