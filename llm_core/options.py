@@ -1,14 +1,16 @@
 """What one call to the chat model may ask for, read from LangChain's keyword arguments."""
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from types import NoneType
 from typing import Any
 
 from llm_core.errors import ModelError
 from llm_core.reply_format import ReplyFormat, read_format
-from llm_core.toolcalls import ToolSpec, tool_choice_of
+from llm_core.toolcalls import ToolSpec, tool_choice_of, tools_of
 
 # Accepted for other providers' sake, and true or void here: every reply is strict.
 _VOID = {"strict", "stream_usage", "ls_structured_output_format"}
@@ -85,18 +87,25 @@ def read_options(
         )
     given = {key: value for key, value in kwargs.items() if key in _KNOWN and value is not None}
     values = {**defaults, **given}
-    tools = tuple(ToolSpec.of(tool) for tool in values.pop("tools", ()))
+    tools = tools_of(values.pop("tools", ()))
     values["tool_choice"] = tool_choice_of(values.get("tool_choice"), tools)
     values["response_format"] = read_format(values.get("response_format"))
-    values["stop"] = tuple(defaults["stop"] or () if stop is None else stop)
-    if isinstance(values.get("copy_from"), str):
-        raise ModelError("copy_from must be a list of texts, not one text")
-    if "copy_from" in values:
-        values["copy_from"] = tuple(values["copy_from"])
+    values["stop"] = defaults["stop"] or () if stop is None else stop
+    if isinstance(values["stop"], str):
+        values["stop"] = [values["stop"]]
+    for name in ("stop", "copy_from"):
+        if name in values:
+            values[name] = _texts(name, values[name])
     _check(values)
     options = CallOptions(tools=tools, **values)
     _check_sampling(options)
     return options
+
+
+def _texts(name: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, (list, tuple)) or not all(isinstance(text, str) for text in given):
+        raise ModelError(f"{name} must be a list of texts, not {given!r}")
+    return tuple(given)
 
 
 def _check(values: dict[str, Any]) -> None:
@@ -106,6 +115,12 @@ def _check(values: dict[str, Any]) -> None:
         if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
             kind = "a whole number" if name in _WHOLE else "a number"
             raise ModelError(f"{name} must be {kind}, not {value!r}")
+        if name in _NUMBERS and value is not None and not math.isfinite(value):
+            raise ModelError(f"{name} must be finite, not {value!r}")
+    if not isinstance(values["model"], str):
+        raise ModelError(f"model must be a name or a path as text, not {values['model']!r}")
+    if not isinstance(values.get("cancel"), (threading.Event, NoneType)):
+        raise ModelError("cancel must be a threading.Event")
     if values["max_tokens"] < 1:
         raise ModelError(f"max_tokens must be at least 1, not {values['max_tokens']}")
     if values.pop("n", 1) != 1:

@@ -5,6 +5,7 @@ Decoding already follows the schema. What a grammar cannot express (a custom val
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
@@ -30,6 +31,7 @@ _NOTES = {"title", "description", "default", "examples", "$schema", "$comment", 
 __all__ = [
     "InvalidReplyError",
     "ReplyParser",
+    "definition_of",
     "grammar_holds",
     "json_schema_of",
     "repair_request",
@@ -126,18 +128,21 @@ def grammar_holds(schema: Any) -> bool:
 
 def schema_hint(schema: dict[str, Any]) -> str:
     """A short line that tells the model what the grammar will ask of it."""
-    properties = _followed(schema).get("properties")
+    properties = definition_of(schema).get("properties")
     if not isinstance(properties, dict) or not properties:
         return "Answer with one JSON object."
     fields = ", ".join(_field(name, part) for name, part in properties.items())
     return f"Answer with one JSON object with these keys: {fields}."
 
 
-def _followed(schema: dict[str, Any]) -> dict[str, Any]:
+def definition_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The definition that a schema is nothing but a reference to; other schemas unchanged."""
+    if schema.keys() - _NOTES - {"$ref", "$defs", "definitions"}:
+        return schema
     kind, _, name = str(schema.get("$ref", "")).removeprefix("#/").partition("/")
-    found = schema.get(kind, {}).get(name) if kind in ("$defs", "definitions") else None
-    return found if isinstance(found, dict) else schema
+    held = schema.get(kind) if kind in ("$defs", "definitions") else None
+    found = held.get(name) if isinstance(held, Mapping) else None
+    return found if isinstance(found, Mapping) else schema
 
 
 def repair_request(reason: str) -> str:

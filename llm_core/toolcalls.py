@@ -16,6 +16,7 @@ from llm_core.prompt_format import (
     OFFER_MANY,
     OFFER_ONE,
 )
+from llm_core.structured import definition_of
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -30,14 +31,20 @@ class ToolSpec:
 
     @classmethod
     def of(cls, tool: Mapping[str, Any]) -> "ToolSpec":
-        """From OpenAI's form of a tool."""
-        function = tool.get("function", tool)
+        """From OpenAI's form of a tool; raises ModelError for what has none."""
+        function = tool.get("function", tool) if isinstance(tool, Mapping) else tool
         if not isinstance(function, Mapping) or "name" not in function:
-            raise ModelError(f"a tool needs a name: {tool!r}")
-        parameters = dict(function.get("parameters") or {})
-        parameters.setdefault("type", "object")
-        parameters.setdefault("properties", {})
+            raise ModelError(f"a tool needs a name, in OpenAI's form, not {tool!r}")
+        parameters = _parameters(function.get("parameters") or {})
         return cls(str(function["name"]), str(function.get("description") or ""), parameters)
+
+    @property
+    def takes_an_object(self) -> bool:
+        """Whether the parameters are what calls can be made by: the schema of an object."""
+        schema = self.parameters
+        named = isinstance(schema.get("properties"), Mapping)
+        required = isinstance(schema.get("required", []), (list, tuple))
+        return schema.get("type") == "object" and named and required
 
     def summary(self) -> str:
         """Name and purpose in one line of plain words."""
@@ -59,8 +66,44 @@ class ToolSpec:
         return json.dumps(shown, ensure_ascii=False)
 
 
+def _parameters(schema: Any) -> dict[str, Any]:
+    """The JSON schema of a tool's arguments, with `type` and `properties`."""
+    if not isinstance(schema, Mapping):
+        return {"type": None, "properties": {}}
+    kept = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    followed = {**definition_of(schema), **kept}
+    parameters = {key: value for key, value in followed.items() if value is not None}
+    parameters.setdefault("type", "object")
+    parameters.setdefault("properties", {})
+    return parameters
+
+
+def tools_of(tools: Any) -> tuple[ToolSpec, ...]:
+    """The tools of one call; raises ModelError for what is none and for two of one name."""
+    if not isinstance(tools, (list, tuple)):
+        raise ModelError(f"tools must be a list, not {tools!r}")
+    specs = tuple(ToolSpec.of(tool) for tool in tools)
+    for spec in specs:
+        if not spec.takes_an_object:
+            raise ModelError(
+                f"the parameters of the tool {spec.name!r} must be the JSON schema of an object"
+            )
+    names = [spec.name for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ModelError(f"two tools have the name {twice!r}: rename one")
+    return specs
+
+
 def tool_choice_of(choice: Any, tools: Sequence[ToolSpec]) -> str:
-    """ "auto", "any", "none" or the name of a tool, from any form that LangChain passes."""
+    """ "auto", "any", "none" or the name of a tool, from any form that LangChain passes.
+
+    Raises ModelError for other forms, and for a tool that is not on offer.
+    """
+    if isinstance(choice, Mapping):
+        inner = choice.get("function", choice)
+        named = inner.get("name") if isinstance(inner, Mapping) else None
+        choice = choice.get("type", choice) if named is None else named
     if choice is None or choice == AUTO:
         return AUTO
     if choice is False or choice == NONE:
@@ -69,9 +112,7 @@ def tool_choice_of(choice: Any, tools: Sequence[ToolSpec]) -> str:
         if not tools:
             raise ModelError(f"tool_choice={choice!r} needs at least one tool")
         return ANY
-    if isinstance(choice, Mapping):
-        choice = choice.get("function", choice).get("name")
-    if choice not in {tool.name for tool in tools}:
+    if choice not in [tool.name for tool in tools]:
         names = ", ".join(tool.name for tool in tools) or "none"
         raise ModelError(f"tool_choice names {choice!r}, but the tools are: {names}")
     return str(choice)

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,25 @@ def test_tokens_behind_a_stop_string_have_no_probability(tiny):
         ({"temperature": -1}, "temperature must be at least 0, not -1"),
         ({"top_p": 0}, "top_p must be above 0"),
         ({"seed": 1.5}, "seed must be a whole number"),
+        ({"temperature": math.nan}, "temperature must be finite, not nan"),
+        ({"frequency_penalty": math.inf}, "frequency_penalty must be finite, not inf"),
+        ({"copy_from": [1]}, "list of texts"),
+        ({"model": 3}, "model must be a name"),
+        ({"cancel": True}, "cancel must be a threading.Event"),
     ],
 )
 def test_options_that_cannot_hold_are_named(options, reason):
     with pytest.raises(ModelError, match=reason):
         read_options(DEFAULTS, None, options)
     assert read_options(DEFAULTS, None, {"n": 1, "parallel_tool_calls": False})
+
+
+def test_one_stop_string_is_a_list_of_one():
+    assert read_options(DEFAULTS, "ab", {}).stop == ("ab",)
+    assert read_options({**DEFAULTS, "stop": "ab"}, None, {}).stop == ("ab",)
+    assert read_options({**DEFAULTS, "stop": ["ab"]}, [], {}).stop == ()
+    with pytest.raises(ModelError, match="stop must be a list of texts, not \\[1\\]"):
+        read_options(DEFAULTS, [1], {})
 
 
 def test_a_template_that_knows_tools_has_them_in_calls_and_in_answers(tmp_path, monkeypatch):

@@ -6,7 +6,14 @@ import torch
 from llm_core.copying import CopyBias
 from llm_core.errors import ModelError
 from llm_core.prompt import Turn
-from llm_core.toolcalls import ToolSpec, call_prefix, call_turns, offer_turns, tool_choice_of
+from llm_core.toolcalls import (
+    ToolSpec,
+    call_prefix,
+    call_turns,
+    offer_turns,
+    tool_choice_of,
+    tools_of,
+)
 
 WEATHER = ToolSpec("get_weather", "Get the weather.", {"type": "object", "properties": {}})
 ADD = ToolSpec("math.add", "Add\n two numbers.", {"type": "object", "properties": {}})
@@ -20,6 +27,35 @@ def test_a_tool_is_read_from_either_form():
         assert spec.parameters == {"type": "object", "properties": {}}
     with pytest.raises(ModelError, match="needs a name"):
         ToolSpec.of({"description": "d"})
+
+
+def test_parameters_may_be_a_reference_and_may_lack_keywords():
+    named = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    spec = ToolSpec.of({"name": "f", "parameters": {"$ref": "#/$defs/N", "$defs": {"N": named}}})
+    assert spec.parameters == {**named, "$defs": {"N": named}}
+    empty = {"type": "object", "properties": None, "required": None}
+    spec = ToolSpec.of({"name": "f", "parameters": empty})
+    assert spec.parameters == {"type": "object", "properties": {}}
+    backwards = {"required": ["n"], "properties": {"n": {}}, "type": "object"}
+    assert list(ToolSpec.of({"name": "f", "parameters": backwards}).parameters) == [*backwards]
+
+
+@pytest.mark.parametrize(
+    ("tools", "reason"),
+    [
+        ("f", "must be a list"),
+        ([len], "needs a name"),
+        (["f"], "needs a name"),
+        ([{"name": "f", "parameters": [1]}], "'f' must be the JSON schema of an object"),
+        ([{"name": "f", "parameters": {"type": "array"}}], "'f' must be the JSON schema"),
+        ([{"name": "f", "parameters": {"properties": [1]}}], "'f' must be the JSON schema"),
+        ([{"name": "f", "parameters": {"required": "n"}}], "'f' must be the JSON schema"),
+        ([{"name": "f"}, {"name": "g"}, {"name": "f"}], "two tools have the name 'f'"),
+    ],
+)
+def test_tools_that_cannot_be_called_are_named(tools, reason):
+    with pytest.raises(ModelError, match=reason):
+        tools_of(tools)
 
 
 def test_a_summary_is_plain_words():
@@ -40,10 +76,19 @@ def test_a_summary_is_plain_words():
         ("get_weather", "get_weather"),
         ({"type": "function", "function": {"name": "math.add"}}, "math.add"),
         ({"name": "math.add"}, "math.add"),
+        ({"type": "tool", "name": "math.add"}, "math.add"),
+        ({"type": "any"}, "any"),
+        ({"type": "auto"}, "auto"),
     ],
 )
 def test_every_form_of_tool_choice_is_understood(choice, meaning):
     assert tool_choice_of(choice, [WEATHER, ADD]) == meaning
+
+
+@pytest.mark.parametrize("choice", ["go", ["math.add"], {"function": "math.add"}, {"name": 1}, 3])
+def test_a_choice_of_no_tool_is_named(choice):
+    with pytest.raises(ModelError, match=r"the tools are: get_weather, math\.add"):
+        tool_choice_of(choice, [WEATHER, ADD])
 
 
 def test_the_prompt_shows_the_tools_and_the_start_of_a_call():
@@ -60,7 +105,7 @@ def preferred(tiny, written: str, sources: list[str]) -> set[str]:
     for token in tiny.tokenizer.encode(written):
         bias.accept(token)
     gained = bias.add(torch.zeros(tiny.vocabulary))
-    return {tiny.tokenizer.decode([int(token)]) for token in gained.nonzero()}
+    return {tiny.tokenizer.decode([int(token)]) for token in (gained > 0).nonzero()}
 
 
 def test_a_string_value_copies_on_from_the_source(tiny):
