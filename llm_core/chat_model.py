@@ -8,7 +8,6 @@ plain weights: replies that must have a form are decoded under a grammar.
 """
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -25,15 +24,17 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, run_in_executor
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from llm_core.cancel import Cancel
 from llm_core.chunks import PROVIDER, last_chunk, part_chunk
+from llm_core.errors import ModelError
 from llm_core.messages import as_messages, to_turns
 from llm_core.options import DEFAULTS, CallOptions, read_options
 from llm_core.parts import Usage
 from llm_core.structured_output import structured_runnable
-from llm_core.toolcalls import ToolSpec, tool_choice_of
+from llm_core.tool_forms import openai_tool
+from llm_core.toolcalls import tool_choice_of, tools_of
 
 
 class _Table(dict[Any, Any]):
@@ -146,14 +147,16 @@ class LocalChatModel(BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """The size of the prompt that these messages become."""
+        """The size of the prompt that these messages become; 0 without any."""
         from llm_core.tool_prompts import offer_prompt
 
+        if not messages:
+            return 0
         template = self._replier(self.model).template
         turns = to_turns(messages)
         if not tools:
             return len(template.encode(turns))
-        specs = [ToolSpec.of(convert_to_openai_tool(tool)) for tool in tools]
+        specs = tools_of([openai_tool(tool) for tool in tools])
         return len(offer_prompt(template, turns, specs))
 
     def bind_tools(
@@ -163,9 +166,12 @@ class LocalChatModel(BaseChatModel):
         tool_choice: str | bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offer tools: "auto" (the default) decides, "any" or a name must call, "none" never."""
-        converted = [convert_to_openai_tool(tool) for tool in tools]
-        choice = tool_choice_of(tool_choice, [ToolSpec.of(tool) for tool in converted])
+        """Offer tools: "auto" (the default) decides, "any" or a name must call, "none" never.
+
+        Raises ModelError for two tools of one name, and for a choice that is not on offer.
+        """
+        converted = [openai_tool(tool) for tool in tools]
+        choice = tool_choice_of(tool_choice, tools_of(converted))
         return self.bind(tools=converted, tool_choice=choice, **kwargs)
 
     def with_structured_output(
@@ -232,6 +238,8 @@ class LocalChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
+        if not messages:
+            raise ModelError("there is no message to answer")
         usage = Usage()
         parts = self._replier(options.model).reply(to_turns(messages), options, usage)
         try:
@@ -253,7 +261,7 @@ class LocalChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         # Unlike the inherited method, a reader that goes away ends the work in its thread.
-        cancel = kwargs.pop("cancel", None) or threading.Event()
+        cancel = Cancel(kwargs.pop("cancel", None))
         chunks = self._stream(messages, stop, cancel=cancel, **kwargs)
         ended = False
         try:
@@ -281,7 +289,7 @@ class LocalChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         # Unlike the inherited method, a cancelled task also ends the work in its thread.
-        cancel = kwargs.pop("cancel", None) or threading.Event()
+        cancel = Cancel(kwargs.pop("cancel", None))
         try:
             return await run_in_executor(
                 None, self._generate, messages, stop, None, cancel=cancel, **kwargs

@@ -15,6 +15,8 @@ from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
+from langchain_core.tools import tool
+from pydantic import BaseModel, Field
 
 from llm_core.chat_model import LocalChatModel
 from llm_core.embeddings import LocalEmbeddings
@@ -186,6 +188,49 @@ def test_tools_count_as_tokens_of_the_prompt(model):
     assert model.get_num_tokens_from_messages(history, tools=[add]) > plain + 20
 
 
+def test_no_messages_are_no_tokens_and_no_question(model):
+    assert model.get_num_tokens_from_messages([]) == 0
+    history = [HumanMessage("word " * 50), AIMessage("u"), HumanMessage("q")]
+    assert trim_messages(history, max_tokens=30, token_counter=model, strategy="first") == []
+    for asked in ({}, {"response_format": {"type": "json_object"}}):
+        with pytest.raises(ModelError, match="no message to answer"):
+            model.invoke([], **asked)
+
+
+class Tree(BaseModel):
+    """A tree."""
+
+    leaf: bool
+    boughs: "list[Tree]" = Field(max_length=1)
+
+
+class Forest(BaseModel):
+    """A wood."""
+
+    first: Tree
+
+
+@tool(args_schema=Forest)
+def plant(first: Tree) -> str:
+    """Plant a wood."""
+    return str(first)
+
+
+@pytest.mark.parametrize(("offered", "form"), [(Tree, Tree), (Forest, Forest), (plant, Forest)])
+def test_arguments_of_a_tool_may_refer_to_themselves(tmp_path, offered, form):
+    model = LocalChatModel(model=str(build_tiny(tmp_path, window=1024)), threads=1)
+    bound = model.bind_tools([offered], tool_choice="any", parallel_tool_calls=False)
+    for seed in range(4):
+        [call] = bound.invoke("x", max_tokens=90, temperature=2.0, seed=seed).tool_calls
+        form.model_validate(call["args"])
+        assert call["name"] in ("Tree", "Forest", "plant")
+
+
+def test_two_tools_of_one_name_are_refused_before_any_call(model):
+    with pytest.raises(ModelError, match="two tools have the name 'plant'"):
+        model.bind_tools([plant, {"name": "plant", "description": "d"}])
+
+
 def test_log_probabilities_are_told_as_openai_does(model):
     reply = model.invoke("hello", logprobs=True, top_logprobs=2)
     told = reply.response_metadata["logprobs"]["content"]
@@ -263,6 +308,26 @@ async def test_the_event_of_a_call_ends_it_without_blocking_others(model):
     with pytest.raises(GenerationCancelledError):
         await task
     assert (await model.ainvoke("hello")).content == model.invoke("hello").content
+
+
+async def test_who_leaves_a_call_does_not_set_the_event_that_others_share(model, passes):
+    shared = threading.Event()
+    bound = model.bind(cancel=shared, max_tokens=400)
+    stream = bound.astream("hello")
+    await anext(stream)
+    await stream.aclose()
+    task = asyncio.create_task(bound.ainvoke("hello"))
+    seen = len(passes)
+    while len(passes) == seen:
+        await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not shared.is_set()
+    assert (await bound.ainvoke("hello", max_tokens=4)).content
+    shared.set()
+    with pytest.raises(GenerationCancelledError):
+        await bound.ainvoke("hello")
 
 
 async def test_a_batch_is_the_replies_one_by_one(model):
