@@ -66,7 +66,8 @@ def _add_work(app: FastAPI, models: Models, workshop: Workshop) -> None:
     )
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         """Answer a conversation, with a text, calls of tools, or JSON under a schema."""
-        job = ChatJob(models, body, record_of(request.scope))
+        # In a thread: to look through a large schema takes seconds.
+        job = await run_in_threadpool(ChatJob, models, body, record_of(request.scope))
         if body.stream:
             return Events(workshop, job.chunks, job.cancel)
         made = await workshop.answer(request.receive, job.whole, job.cancel)

@@ -1,6 +1,8 @@
 """Requests that cannot be served: each gets a 4xx with a reason, in OpenAI's shape."""
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 import httpx
@@ -8,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from llm_core.server import chat
 from llm_core.server.app import create_app
 from llm_core.server.gate import Gate
 from llm_core.server.models import Models
@@ -149,6 +152,26 @@ def test_a_reply_that_breaks_its_schema_twice_is_an_error_of_the_reply(http: htt
 def answer_of(app: FastAPI, path: str = URL) -> httpx.Response:
     with TestClient(app, raise_server_exceptions=False) as client:
         return client.post(path, json=BODY) if path == URL else client.get(path)
+
+
+async def test_a_schema_that_takes_long_to_check_keeps_nobody_waiting(app: FastAPI, monkeypatch):
+    looking, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        looking.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(chat, "check_schema", slow)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        asking = asyncio.create_task(client.post(URL, json={**BODY, **schema({})}))
+        try:
+            while not looking.is_set():
+                await asyncio.sleep(0.01)
+            assert (await client.get("/health")).status_code == 200
+        finally:
+            go_on.set()
+        await asking
 
 
 async def test_a_full_server_says_when_to_come_back(models: Models):
