@@ -127,6 +127,8 @@ class ToolMessage(_Strict):
     role: Literal["tool"]
     content: str | list[TextContent]
     tool_call_id: str
+    name: str | None = None
+    """Of the function, as older clients send it; the call's own name counts."""
 
 
 Message = Annotated[

@@ -118,7 +118,7 @@ def test_a_call_and_its_result_may_be_sent_back(http: httpx.Client):
     }
     history = [*HELLO, call, result]
     assert text(http, messages=history, tools=[WEATHER], tool_choice="none")
-    dry = [*HELLO, call, {**result, "content": "Sun"}]
+    dry = [*HELLO, call, {**result, "content": "Sun", "name": "get_weather"}]
     assert text(http, messages=dry, tools=[WEATHER], tool_choice="none") != text(
         http, messages=history, tools=[WEATHER], tool_choice="none"
     )
