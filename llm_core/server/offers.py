@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_core.catalogue import CHAT, EMBEDDINGS
-from llm_core.errors import ModelFileError, ModelNotFoundError
+from llm_core.errors import ModelError, ModelFileError, ModelNotFoundError
 from llm_core.loading import LOCAL, resolve
 from llm_core.server.metrics import Metrics
 from llm_core.server.models import AdapterOffer, Models, open_replier
@@ -37,17 +37,19 @@ class Wishes:
 def offer(wishes: Wishes, settings: Settings, metrics: Metrics) -> Models:
     """The models, each under its name; the memory of prompts of each shows in `metrics`.
 
-    Raises ModelNotFoundError and ModelFileError for what is not on this machine.
+    Raises ModelNotFoundError and ModelFileError for what is not on this machine, ModelError
+    for two of one name.
     """
-    chat = dict(map(named, wishes.chat or [CHAT]))
-    embeddings = dict(map(named, _embeddings(wishes, settings)))
+    chat = _by_name(wishes.chat or [CHAT])
+    embeddings = _by_name(_embeddings(wishes, settings))
     for source in chat.values():
         resolve(source, settings.cache_dir)
     for source in embeddings.values():
         resolve(source, settings.cache_dir, "embeddings")
     first = next(iter(chat))
     adapters = {
-        name: AdapterOffer(_folder(place), first) for name, place in map(named, wishes.adapters)
+        name: AdapterOffer(_folder(place), first)
+        for name, place in _by_name(wishes.adapters).items()
     }
     opened: dict[str, weakref.ref[Engine]] = {}
 
@@ -80,6 +82,16 @@ def named(given: str) -> tuple[str, str]:
     if path.suffix.lower() == ".gguf":
         return path.stem, given
     return (path.resolve().name if path.is_dir() else short), given
+
+
+def _by_name(given: Sequence[str]) -> dict[str, str]:
+    """The places by name; raises ModelError for two of one name."""
+    places: dict[str, str] = {}
+    for name, place in map(named, given):
+        if name in places:
+            raise ModelError(f"two are named {name!r}; give one another name: OTHER={place}")
+        places[name] = place
+    return places
 
 
 def _embeddings(wishes: Wishes, settings: Settings) -> Sequence[str]:

@@ -62,6 +62,15 @@ def test_an_adapter_that_does_not_fit_is_refused_at_the_start(core, tiny_folder,
         prepare(models)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_two_of_one_name_are_refused(core, tiny_folder, tmp_path, place):
+    twice = [f"a={tiny_folder}", f"a={build_adapter(tmp_path)}"]
+    wishes = [[str(tiny_folder)], [], []]
+    wishes[place] = twice
+    with pytest.raises(ModelError, match="two are named 'a'"):
+        offer(Wishes(*wishes), core, Metrics())
+
+
 def test_default_embeddings_that_are_not_here_are_left_out(core, tiny_folder):
     found = offer(Wishes([str(tiny_folder)]), core, Metrics()).cards()
     assert [card.kind for card in found] == ["chat"]
