@@ -15,7 +15,11 @@ from uuid import uuid4
 from llm_core.server.metrics import Metrics
 
 LOGGER = "llm_core.server"
-_LEVELS = {"uvicorn.error": logging.WARNING, "uvicorn.access": logging.CRITICAL}
+_LEVELS = {
+    "asyncio": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+    "uvicorn.access": logging.CRITICAL,
+}
 
 
 def new_id() -> str:
@@ -68,7 +72,8 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Time in UTC, level, event, the fields, and where an error came from."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
+        event = record.getMessage().partition("\n")[0]  # asyncio's next one quotes the error
+        line = {"time": when, "level": record.levelname.lower(), "event": event}
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[1] is not None:
             line |= _places(record.exc_info[1])
@@ -91,7 +96,7 @@ def _places(error: BaseException) -> dict[str, Any]:
 
 @contextmanager
 def logging_to_stderr(level: int = logging.INFO) -> Iterator[None]:
-    """Write the lines of this server, and the warnings of the HTTP library, to stderr."""
+    """Write the lines of this server, and the warnings of what it runs on, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     levels = {LOGGER: level, **_LEVELS}

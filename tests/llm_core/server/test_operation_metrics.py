@@ -1,3 +1,5 @@
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -105,3 +107,17 @@ def test_logging_to_stderr_shows_warnings_of_others_and_leaves_no_trace(capsys):
     assert (logger.handlers, logger.propagate, logger.level, other.handlers) == before
     log("nobody sees this")
     assert not capsys.readouterr().err
+
+
+async def test_an_error_that_nobody_awaited_is_logged_without_its_text(capsys):
+    async def failing() -> None:
+        raise ValueError("what the person wrote")
+
+    with logging_to_stderr():
+        task = asyncio.create_task(failing())
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert line["event"] == "Task exception was never retrieved"
+    assert line["error"] == ["ValueError"] and "wrote" not in str(line)
