@@ -16,12 +16,13 @@ from llm_core.options import CallOptions
 from llm_core.parts import ArgumentsPart, CallPart, Usage
 from llm_core.prompt import ChatTemplate, Turn
 from llm_core.prompt_format import REPAIR
-from llm_core.requests import Wish, divide, siblings
+from llm_core.requests import Wish, divide
 from llm_core.structured import grammar_holds
 from llm_core.tool_choice import Chooser, Embedder, Signs, default_embedder, wants_call
 from llm_core.tool_prompts import call_prompt
 from llm_core.toolcalls import ANY, AUTO, NONE, ToolSpec
 from llm_core.validation import violation
+from llm_core.value_lists import siblings, spread
 from llm_core.writing import Writer
 
 Parts = Generator[CallPart | ArgumentsPart, None, int]
@@ -116,7 +117,9 @@ class ToolCaller:
         tool = wish.tool
         if tool is None:
             return 0
-        texts, count = [wish.text], 0
+        several = options.parallel_tool_calls and options.tool_choice in (AUTO, ANY)
+        texts, count = spread(wish.text, tool) if several else [wish.text], 0
+        alone = several and len(texts) == 1
         while texts and index + count < _MOST_CALLS:
             pieces = self._arguments(asked_for(turns, texts.pop(0)), tool, options, usage)
             if not known:
@@ -133,7 +136,7 @@ class ToolCaller:
                 yield ArgumentsPart(index + count, written)
             known.add(_key(tool.name, json.loads(written)))
             count += 1
-            if count == 1 and options.parallel_tool_calls and options.tool_choice in (AUTO, ANY):
+            if count == 1 and alone:
                 texts = siblings(wish.text, json.loads(written))
         return count
 
@@ -178,8 +181,9 @@ class ToolCaller:
         prompt = call_prompt(self._template, tokenizer, asked, tool)
         guide = json_guide(schema, tokenizer, options.max_tokens, lead=" ")
         sources = options.copy_from or tuple(turn.text for turn in turns if turn.role == "user")
+        bias = CopyBias(sources, tokenizer, schema)
         begun = False
-        for part in self._writer.write(prompt, options, usage, guide, CopyBias(sources, tokenizer)):
+        for part in self._writer.write(prompt, options, usage, guide, bias):
             text = part.text if begun else part.text.lstrip()
             begun = begun or bool(text)
             if text:

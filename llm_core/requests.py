@@ -6,7 +6,7 @@ them stand for calls of their own.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_core.toolcalls import ToolSpec
+from llm_core.value_lists import NAME, QUOTED
 
 # Cosines (texts, tools) between texts and the tools.
 Closeness = Callable[[Sequence[str]], NDArray[np.float64]]
 
 _CLOSE = 0.25  # cosine from which on a part may be meant for a tool
 _LOSS = 0.1  # by how much a part may be less close to its tool than the whole request is
+_PLAIN_CLOSE, _PLAIN_LOSS = 0.2, 0.2  # the same where a part plainly begins with a wish
+_PLAIN_LACKING = 0.34  # share of the needed numbers that it may leave to the rest, or to be guessed
 
 # Quotes and brackets are kept whole, as are numbers and abbreviations with dots.
 _WHOLE = re.compile(
@@ -31,7 +34,7 @@ _ASKS = (
     "|check|create|send|make|generate|add|set|what|who|how|when|where|which|can|could|would|will"
     "|please|look|play|order|estimate|predict|identify|analyze|analyse|compare|translate|provide"
     "|schedule|reserve|buy|sort|solve|verify|evaluate|update|delete|remove|turn|open|is|are|do|does"
-    "|multiply|subtract|divide|sum|read|write|save|call|notify|rent|simulate|plot|draw|i"
+    "|suggest|execute|perform|run|conduct|predict|process|upload|download|log|multiply|subtract|divide|sum|read|write|save|call|notify|rent|simulate|plot|draw|i"
 )
 _ENDS = re.compile(r"[.?!;。？！]+[\"'”’)]*(?:\s+|$)|\n+|(?<=[。？！])")
 _FURTHER = re.compile(
@@ -41,16 +44,6 @@ _FURTHER = re.compile(
 )
 _AND_THE = re.compile(
     r"(?:,\s+(?:and\s+)?|\s+and\s+)(?=(?:the|a|an|for|from|another|also)\s)", re.IGNORECASE
-)
-_NUMBER = r"[$€£]?-?\d+(?:,\d{3})*(?:\.\d+)?%?"
-_NAME = r"[A-Z][\w'’&-]*(?:\s(?:of|de|the|la|del|van|von)?\s?[A-Z][\w'’&-]*)*"
-_PLACE = rf"{_NAME},\s(?:[A-Z]{{2,3}}|[A-Z][a-z]+)\b"
-_QUOTED = r"\"[^\"\n]+\"|“[^”\n]+”|(?<!\w)'[^'\n]+'(?!\w)"
-_AND = r"(?:,\s+and\s+|\s+and\s+|\s+or\s+|,\s+or\s+|\s+as\s+well\s+as\s+|\s*&\s*)"
-_UNIT = r"(?:\s?[a-zA-Z°]{1,12})?"
-_KINDS = tuple(
-    (re.compile(rf"({item})(?:,\s+(?:{item}))*{_AND}(?:(?:in|for|of|at)\s+)?({item})"), item)
-    for item in (_QUOTED, _PLACE, _NAME, _NUMBER)
 )
 _BACK = re.compile(
     r"\b(?:the|that|this|these|those|its|their)\s+(?:result|answer|sum|product|number|value|total"
@@ -67,9 +60,21 @@ _A_NUMBER = re.compile(
     r"|dozen|hundred|thousand|million|once|twice|half)\b",
     re.IGNORECASE,
 )
-_VALUE = re.compile(rf"{_QUOTED}|\d|(?<=[a-z,:]\s)[A-Z]\w")
+_PLAIN = re.compile(
+    rf"(?:(?:and|also|additionally|furthermore|finally|lastly|then|next|please|hi|hey)[\s,]+)*"
+    rf"(?:{_ASKS}|i (?:also )?(?:need|want)(?!\s(?:it|them|this|that)\b)"
+    r"|i(?:'d| would) (?:also )?like)\b",
+    re.IGNORECASE,
+)
+_TELLS = re.compile(
+    r"(?:(?:and|also|hi|hey|hello|sure|yes)[\s,]+)*(?:(?:the|my|his|her|its|our|their)\s[^.?!]{1,40}?\s"
+    r"(?:is|are)\b|here\s(?:is|are)\s|i\s(?:want|need)\s(?:it|them|this|that)\b|it\s|they\s|we\s|i\s?(?:['’]m|am|have|['’]ve|believe|think|was|could|had|will|['’]ll)"
+    r"\b(?!\s(?:also\s)?(?:looking|interested|trying)))",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(rf"{QUOTED}|\d|(?<=[a-z,:]\s)[A-Z]\w")
 
-_SPAN = re.compile(rf"{_QUOTED}|(?<=[\w,:]\s){_NAME}")
+_SPAN = re.compile(rf"{QUOTED}|(?<=[\w,:]\s){NAME}")
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,6 @@ class Wish:
     text: str
     tool: ToolSpec | None
     waits: bool
-
-
-@dataclass(frozen=True)
-class ValueList:
-    """Values of one kind that a text lists, and where the list stands: text[start:end]."""
-
-    values: tuple[str, ...]
-    start: int
-    end: int
-
-    def only(self, text: str, value: str) -> str:
-        """The text with one of the values in the list's place."""
-        return text[: self.start] + value + text[self.end :]
 
 
 def clauses(text: str) -> list[str]:
@@ -122,22 +114,6 @@ def has_values(text: str) -> bool:
 def looks_back(text: str) -> bool:
     """Whether a text needs the result of something before it."""
     return _BACK.search(text) is not None
-
-
-def value_lists(text: str) -> Iterator[ValueList]:
-    """Every list of two or more values of one kind, such as "Paris, Rome and Oslo"."""
-    taken: list[tuple[int, int]] = []
-    for pattern, item in _KINDS:
-        for found in pattern.finditer(text):
-            start, end = found.span()
-            if any(start < other[1] and other[0] < end for other in taken):
-                continue
-            taken.append((start, end))
-            values = tuple(
-                dict.fromkeys(value.rstrip(",") for value in re.findall(item, found.group()))
-            )
-            if len(values) > 1:
-                yield ValueList(values, start, end)
 
 
 def numbers_lacking(text: str, parameters: Mapping[str, Any]) -> float:
@@ -178,22 +154,21 @@ def divide(text: str, tools: Sequence[ToolSpec], closeness: Closeness) -> list[W
     wishes: list[Wish] = []
     waiting = head = ""
     for piece in pieces:
+        if _TELLS.match(piece):
+            if wishes and not waiting:
+                wishes[-1] = replace(wishes[-1], text=f"{wishes[-1].text} {piece}")
+            else:
+                waiting = f"{waiting} {piece}".strip()
+            continue
         joined = f"{waiting} {piece}".strip()
-        close = closeness([joined])[0]
-        best = int(np.argmax(close))
-        counted = _COUNTED.match(piece) is not None
-        if counted and not wishes:
-            head, joined = waiting, piece
-        if counted and has_values(piece):
-            best = int(np.argmax(closeness([f"{head} {piece}"])[0])) if head else best
-            joined = f"{head} {piece}".strip()
-        elif close[best] < _CLOSE or close[best] < whole[best] - _LOSS:
+        if _COUNTED.match(piece):
+            head, joined = (head, joined) if wishes else (waiting, piece)
+            joined = f"{head} {piece}".strip() if has_values(piece) else joined
+        tool = _meant(piece, joined, tools, closeness, whole)
+        if tool is None:
             waiting = joined
             continue
-        if numbers_lacking(piece if counted else joined, tools[best].parameters):
-            waiting = joined
-            continue
-        wish = Wish(joined, tools[best], bool(wishes) and looks_back(piece))
+        wish = Wish(joined, tool, bool(wishes) and looks_back(piece))
         waiting = ""
         if wishes and not _apart(wishes[-1], wish):
             wishes[-1] = replace(wishes[-1], text=f"{wishes[-1].text} {piece}")
@@ -206,42 +181,27 @@ def divide(text: str, tools: Sequence[ToolSpec], closeness: Closeness) -> list[W
     return wishes
 
 
+def _meant(
+    piece: str,
+    joined: str,
+    tools: Sequence[ToolSpec],
+    closeness: Closeness,
+    whole: NDArray[np.float64],
+) -> ToolSpec | None:
+    """The tool that a piece, `joined` with what it belongs to, asks for; None for none."""
+    plain, counted = _PLAIN.match(piece) is not None, _COUNTED.match(piece) is not None
+    close = closeness([joined])[0]
+    best = int(np.argmax(close))
+    least = max(_PLAIN_CLOSE, whole[best] - _PLAIN_LOSS)
+    if not plain:
+        least = max(_CLOSE, whole[best] - _LOSS)
+    if close[best] < least and not (counted and has_values(piece)):
+        return None
+    lacking = numbers_lacking(piece if counted else joined, tools[best].parameters)
+    return tools[best] if lacking <= (_PLAIN_LACKING if plain else 0) else None
+
+
 def _apart(before: Wish, after: Wish) -> bool:
     if before.tool != after.tool:
         return True
     return has_values(before.text) and has_values(after.text)
-
-
-def siblings(text: str, arguments: Mapping[str, Any]) -> list[str]:
-    """The text once more for each value of its lists that the first call has left out.
-
-    A list counts if the call holds one of its values, and no other, as an argument of its own.
-    """
-    given = {_plain(value) for value in arguments.values() if not isinstance(value, list | dict)}
-    written = _plain(" ".join(map(str, arguments.values())))
-    lists = []
-    for found in value_lists(text):
-        used = [value for value in found.values if _plain(value) in given]
-        held = [value for value in found.values if _plain(value) in written]
-        if len(used) == len(held) == 1:
-            lists.append((found, used[0]))
-    if not lists:
-        return []
-    size = len(lists[0][0].values)
-    lists = [each for each in lists if len(each[0].values) == size]
-    used_at = {found.values.index(used) for found, used in lists}
-    if len(used_at) > 1:
-        lists = lists[:1]
-    at = lists[0][0].values.index(lists[0][1])
-    texts = []
-    for number in range(size):
-        if number != at:
-            other = text
-            for found, _ in reversed(lists):
-                other = found.only(other, found.values[number])
-            texts.append(other)
-    return texts
-
-
-def _plain(value: Any) -> str:
-    return re.sub(r"[^\w.%]", "", str(value)).lower().rstrip(".").removesuffix(".0")

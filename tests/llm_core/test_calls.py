@@ -121,7 +121,29 @@ def test_each_value_of_a_list_gets_a_call(caller, monkeypatch):
     monkeypatch.setattr(caller, "_arguments", arguments)
     calls = run(caller, "double 4, 5 and 6 now", DOUBLE, tool_choice="any")
     assert [given["a"] for _, given in calls] == [4, 5, 6]
-    assert asked == ["double 4, 5 and 6 now", "double 5 now", "double 6 now"]
+    assert asked == ["double 4 now", "double 5 now", "double 6 now"]
+
+
+def test_a_list_that_one_call_may_hold_is_shared_out_where_it_holds_one_value(caller, monkeypatch):
+    pair = {"a": {"type": "integer"}, "b": {"type": "integer"}}
+    both = {**DOUBLE, "parameters": {"type": "object", "properties": pair, "required": ["a", "b"]}}
+    written = iter(['{"a": 4, "b": 1}', '{"a": 5, "b": 1}'])
+    monkeypatch.setattr(caller, "_arguments", lambda *_: iter([next(written)]))
+    calls = run(caller, "double 4 and 5", both, tool_choice="any")
+    assert [given["a"] for _, given in calls] == [4, 5]
+
+
+def test_one_call_at_most_is_given_the_whole_list(caller, monkeypatch):
+    asked = []
+
+    def arguments(turns, *_):
+        asked.append(turns[-1].text)
+        yield '{"a": 4}'
+
+    monkeypatch.setattr(caller, "_arguments", arguments)
+    for choice in ({"tool_choice": "any", "parallel_tool_calls": False}, {"tool_choice": "double"}):
+        assert len(run(caller, "double 4, 5 and 6 now", DOUBLE, CLOCK, **choice)) == 1
+    assert asked == ["double 4, 5 and 6 now"] * 2
 
 
 def after(request, *calls):

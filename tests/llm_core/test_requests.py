@@ -7,8 +7,6 @@ from llm_core.requests import (
     divide,
     looks_back,
     numbers_lacking,
-    siblings,
-    value_lists,
 )
 from llm_core.toolcalls import ToolSpec
 
@@ -69,6 +67,24 @@ def test_a_part_without_the_numbers_its_tool_needs_does_not_stand_alone():
     assert len(wishes("add 3, then add 5")) == 1
 
 
+def test_a_part_that_only_tells_something_is_no_wish():
+    text = "Show the weather in Oslo. My book of the weather is in Rome. Also book Nous for 2."
+    assert [name for name, _ in wishes(text)] == ["weather", "book"]
+
+
+def test_a_plain_wish_may_leave_some_numbers_open_and_a_vague_one_none():
+    three = tool("mix", a="number", b="number", c="number")
+
+    def close(texts):
+        return np.array([[0.6 * ("mix" in text), 0.6 * ("weather" in text)] for text in texts])
+
+    plain = divide(
+        "Show the weather in Oslo. Also compute a mix of 3 and 4", [three, WEATHER], close
+    )
+    vague = divide("Show the weather in Oslo. Nice mix of 3 and 4", [three, WEATHER], close)
+    assert len(plain) == 2 and len(vague) == 1
+
+
 def test_what_is_close_to_no_tool_goes_with_the_part_it_stands_by():
     text = "I am going on holiday. Show the weather in Oslo. Then book Nous for 2. I am so glad!"
     assert wishes(text) == [
@@ -81,39 +97,6 @@ def test_a_part_that_needs_a_result_waits():
     found = divide("add 3 and 4, then add 5 to the result 2", TOOLS, by_word)
     assert [one.waits for one in found] == [False, True]
     assert looks_back("multiply the result") and not looks_back("multiply 3")
-
-
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("weather in Oslo, Rome and Madrid", ("Oslo", "Rome", "Madrid")),
-        ("time in Paris, France and Austin, TX", ("Paris, France", "Austin, TX")),
-        ("the factorial of 5, 7 and 1,200", ("5", "7", "1,200")),
-        ("log in 'ann' and 'bob'", ("'ann'", "'bob'")),
-        ("salt and pepper", None),
-        ("pay 5 euros in Rome", None),
-    ],
-)
-def test_lists_of_values_of_one_kind_are_found(text, values):
-    assert [one.values for one in value_lists(text)] == ([values] if values else [])
-
-
-def test_a_value_that_the_call_left_out_makes_a_sibling():
-    text = "weather in Oslo, Rome and Madrid today"
-    assert siblings(text, {"city": "Oslo"}) == ["weather in Rome today", "weather in Madrid today"]
-    assert siblings("factorial of 5 and 7", {"n": 5}) == ["factorial of 7"]
-
-
-def test_a_call_that_takes_the_whole_list_has_no_siblings():
-    assert siblings("fly from Oslo to Rome", {"from": "Oslo", "to": "Rome"}) == []
-    assert siblings("add 3 and 4", {"a": 3, "b": 4}) == []
-    assert siblings("mean of 3 and 4", {"numbers": [3, 4]}) == []
-    assert siblings("stay in Oslo and Rome", {"place": "Oslo and Rome"}) == []
-
-
-def test_lists_of_the_same_length_go_together():
-    text = "log in 'ann' and 'bob' with 'a1' and 'b2'"
-    assert siblings(text, {"user": "ann", "password": "a1"}) == ["log in 'bob' with 'b2'"]
 
 
 def test_numbers_count_in_digits_and_words():
