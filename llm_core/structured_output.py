@@ -13,6 +13,7 @@ from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.utils import AddableDict
 
+from llm_core.errors import ContextBudgetError
 from llm_core.messages import as_messages, content_text
 from llm_core.structured import InvalidReplyError, ReplyParser, json_schema_of, repair_request
 
@@ -39,6 +40,8 @@ def structured_runnable(
 
 class StructuredOutput(RunnableLambda[LanguageModelInput, Any]):
     """Objects out of the replies of `model`; with `include_raw` a dict with the reply too.
+
+    Where tools are bound as well and one is called, there is no object: the result is None.
 
     With `include_raw` a stream is the reply in chunks and then the object; as the reply has been
     shown before it can fail, it is not repaired.
@@ -78,7 +81,7 @@ class StructuredOutput(RunnableLambda[LanguageModelInput, Any]):
         while asking.open:
             try:
                 asking.answer(self._model.invoke(asking.question, config, **options))
-            except InvalidReplyError as error:
+            except (InvalidReplyError, ContextBudgetError) as error:
                 asking.fail(error)
         return asking.result(self._include_raw)
 
@@ -89,7 +92,7 @@ class StructuredOutput(RunnableLambda[LanguageModelInput, Any]):
         while asking.open:
             try:
                 asking.answer(await self._model.ainvoke(asking.question, config, **options))
-            except InvalidReplyError as error:
+            except (InvalidReplyError, ContextBudgetError) as error:
                 asking.fail(error)
         return asking.result(self._include_raw)
 
@@ -103,7 +106,7 @@ class StructuredOutput(RunnableLambda[LanguageModelInput, Any]):
             growing.end()
             if growing.open:
                 growing.answer(self._model.invoke(growing.question, config, **options))
-        except InvalidReplyError as error:
+        except (InvalidReplyError, ContextBudgetError) as error:
             growing.fail(error)
         yield from growing.last()
 
@@ -119,7 +122,7 @@ class StructuredOutput(RunnableLambda[LanguageModelInput, Any]):
             growing.end()
             if growing.open:
                 growing.answer(await self._model.ainvoke(growing.question, config, **options))
-        except InvalidReplyError as error:
+        except (InvalidReplyError, ContextBudgetError) as error:
             growing.fail(error)
         for item in growing.last():
             yield item
@@ -140,9 +143,15 @@ class _Asking:
         self._error: InvalidReplyError | None = None
 
     def answer(self, raw: BaseMessage) -> None:
-        """Take a reply; the first one that is wrong gives another question."""
+        """Take a reply; the first one that is wrong gives another question.
+
+        A call of a tool is no object, and no mistake either.
+        """
         repaired = self._raw is not None
         self._raw, self._error = raw, None
+        if isinstance(raw, AIMessage) and raw.tool_calls:
+            self.open = False
+            return
         try:
             self._parsed = self._parser.whole(content_text(raw.content))
         except InvalidReplyError as error:
@@ -151,9 +160,16 @@ class _Asking:
             self.question = [*as_messages(self.question), raw, request]
         self.open = self._error is not None and not repaired
 
-    def fail(self, error: InvalidReplyError) -> None:
-        """Take a reply that the model could not repair itself."""
-        self._raw, self._error, self.open = AIMessage(error.reply), error, False
+    def fail(self, error: InvalidReplyError | ContextBudgetError) -> None:
+        """Take a reply that the model could not repair itself, or that has no room for a repair.
+
+        Raises the error where the question itself has no room.
+        """
+        if isinstance(error, InvalidReplyError):
+            self._raw, self._error = AIMessage(error.reply), error
+        elif self._error is None:
+            raise error
+        self.open = False
 
     def result(self, include_raw: bool) -> Any:
         """The object; raises InvalidReplyError where there is none and no raw reply is wanted."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from typing_extensions import TypedDict
 
 from llm_core.chat_model import LocalChatModel
-from llm_core.errors import ModelError, StructuredOutputError
+from llm_core.errors import ContextBudgetError, ModelError, StructuredOutputError
 from llm_core.reply_format import read_format
 from llm_core.structured import (
     InvalidReplyError,
@@ -249,6 +249,26 @@ def test_a_streamed_reply_that_fails_is_repaired_or_refused(model):
         list(stream)
     [*_, last] = model.with_structured_output(Never, include_raw=True).stream("x")
     assert last["parsed"] is None and isinstance(last["parsing_error"], StructuredOutputError)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reply_with_no_room_for_its_repair_tells_its_own_fault(model, streamed):
+    chain = model.model_copy(update={"window": 80}).with_structured_output(Never)
+    with pytest.raises(InvalidReplyError, match="never right"):
+        _ = list(chain.stream("x", max_tokens=20)) if streamed else chain.invoke("x", max_tokens=20)
+    with pytest.raises(ContextBudgetError):
+        _ = list(chain.stream("x", max_tokens=79)) if streamed else chain.invoke("x", max_tokens=79)
+
+
+def test_a_called_tool_stands_for_no_object(model):
+    tools = [{"name": "f", "description": "d", "parameters": FLAG}]
+    asked = {"tools": tools, "tool_choice": "any"}
+    out = model.with_structured_output(Find, include_raw=True, **asked).invoke("x")
+    assert [call["name"] for call in out["raw"].tool_calls] == ["f"]
+    assert out["parsed"] is None and out["parsing_error"] is None
+    assert model.with_structured_output(Find, **asked).invoke("x") is None
+    [*_, last] = model.with_structured_output(Find, include_raw=True, **asked).stream("x")
+    assert last == {"parsed": None, "parsing_error": None}
 
 
 class Once(BaseModel):
