@@ -17,9 +17,18 @@ class JsonScan:
     is_key: bool = False
     value: bytes = b""  # of the string or number being written, without its quote
     in_number: bool = False
+    name: bytes = b""  # the last key of the outermost object
+    last: int = 0  # the byte before
+    awaits: bool = False  # a value is to begin: behind a colon, or in an array
+    finished: list[tuple[bytes, bytes]] = field(default_factory=list)  # names, strings and numbers
     _escaped: bool = False
     _open: list[tuple[int, int]] = field(default_factory=list)  # bracket, commas behind it
     _key_next: bool = False
+
+    @property
+    def depth(self) -> int:
+        """How many brackets are open."""
+        return len(self._open)
 
     @property
     def items(self) -> int:
@@ -35,9 +44,11 @@ class JsonScan:
         """Read on."""
         if self.in_string and not self._escaped and b'"' not in text and b"\\" not in text:
             self.value += text
+            self.last = text[-1] if text else self.last
             return
         for byte in text:
             self._step(byte)
+            self.last = byte
 
     def copy(self) -> "JsonScan":
         """A separate reader at the same place."""
@@ -46,6 +57,10 @@ class JsonScan:
             self.is_key,
             self.value,
             self.in_number,
+            self.name,
+            self.last,
+            self.awaits,
+            list(self.finished),
             self._escaped,
             list(self._open),
             self._key_next,
@@ -56,10 +71,10 @@ class JsonScan:
             self._inside(byte)
         elif byte == ord('"'):
             self.in_string, self.in_number, self.value = True, False, b""
-            self.is_key = self._key_next
+            self.is_key, self.awaits = self._key_next, False
         elif byte in _NUMBER and (self.in_number or byte in b"-0123456789"):
             self.value = self.value + bytes([byte]) if self.in_number else bytes([byte])
-            self.in_number, self.is_key = True, False
+            self.in_number, self.is_key, self.awaits = True, False, False
         else:
             self._outside(byte)
 
@@ -69,12 +84,24 @@ class JsonScan:
         elif byte == ord("\\"):
             self._escaped = True
         elif byte == ord('"'):
+            self._end()
             self.in_string, self.value = False, b""
             return
         self.value += bytes([byte])
 
+    def _end(self) -> None:
+        if not self.is_key:
+            self.finished.append((self.name, self.value))
+        elif len(self._open) == 1:
+            self.name = self.value
+
     def _outside(self, byte: int) -> None:
+        if self.in_number:
+            self._end()
         self.in_number, self.value = False, b""
+        if byte != ord(" "):
+            in_array = bool(self._open) and self._open[-1][0] == _ARRAY
+            self.awaits = byte in b":[" or (byte == ord(",") and in_array)
         if byte in b"{[":
             self._open.append((byte, 0))
             self._key_next = byte == _OBJECT
