@@ -182,7 +182,6 @@ class ToolCaller:
         guide = json_guide(schema, tokenizer, options.max_tokens, lead=" ")
         sources = options.copy_from or tuple(turn.text for turn in turns if turn.role == "user")
         bias = CopyBias(sources, tokenizer, schema)
-        bias = CopyBias(sources, tokenizer, schema)
         begun = False
         for part in self._writer.write(prompt, options, usage, guide, bias):
             text = part.text if begun else part.text.lstrip()
