@@ -2,6 +2,7 @@
 
 import base64
 import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,9 @@ from llm_core.server.logs import Record
 from llm_core.server.models import Models
 from llm_core.server.schemas import EmbeddingsRequest
 
-_TOGETHER = 32  # texts between two looks at whether the client is still there
+# Between two looks at whether the client is still there:
+_TEXTS = 32
+_CHARACTERS = 8000
 
 
 class EmbeddingsUsage(BaseModel):
@@ -40,7 +43,7 @@ class VectorList(BaseModel):
 
 
 class EmbeddingsJob:
-    """One request for vectors; `cancel` ends it within 32 texts."""
+    """One request for vectors; `cancel` ends it within 32 texts, or 8,000 characters of them."""
 
     def __init__(self, models: Models, request: EmbeddingsRequest, record: Record) -> None:
         models.require(request.model, "embeddings")
@@ -60,18 +63,31 @@ class EmbeddingsJob:
             )
         texts = [request.input] if isinstance(request.input, str) else request.input
         data: list[Vector] = []
-        for at in range(0, len(texts), _TOGETHER):
+        tokens = 0
+        for part in _parts(texts):
             if self.cancel.is_set():
                 break
-            rows = embedder.embed_array(texts[at : at + _TOGETHER])
+            tokens += held.count(part)
             data += [
-                Vector(index=at + number, embedding=_written(row, request.encoding_format))
-                for number, row in enumerate(rows)
+                Vector(index=number, embedding=_written(row, request.encoding_format))
+                for number, row in enumerate(embedder.embed_array(part), len(data))
             ]
-        tokens = held.count(texts)
         self._record.finished(request.model, tokens, 0)
         usage = EmbeddingsUsage(prompt_tokens=tokens, total_tokens=tokens)
         return VectorList(data=data, model=request.model, usage=usage)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in runs that are soon done; one that is too long alone is a run of its own."""
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        if part and (len(part) == _TEXTS or size + len(text) > _CHARACTERS):
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += len(text)
+    yield part
 
 
 def _written(row: Any, form: str | None) -> list[float] | str:

@@ -1,11 +1,18 @@
 """Embeddings, as the official client asks for them."""
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import httpx
 import numpy as np
 import openai
 import pytest
 
-from llm_core.server.models import Models
+from llm_core.embeddings import LocalEmbeddings
+from llm_core.server.embeddings import EmbeddingsJob
+from llm_core.server.logs import Record
+from llm_core.server.models import Embedder, Models
+from llm_core.server.schemas import EmbeddingsRequest
 
 TEXTS = ["the blue carbuncle", "a goose"]
 
@@ -32,6 +39,29 @@ def test_many_texts_have_the_vectors_that_each_has_alone(client: openai.OpenAI):
     assert [entry.index for entry in made.data] == list(range(70))
     alone = client.embeddings.create(model="tiny-bert", input=texts[69])
     assert np.allclose(made.data[69].embedding, alone.data[0].embedding, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "together"), [("goose", 32), ("goose " * 500, 2), ("x" * 9999, 1)]
+)
+def test_a_client_that_hung_up_costs_no_more_than_the_texts_in_work(text: str, together: int):
+    class Leaving:
+        dimension = 2
+
+        def embed_array(self, texts: list[str]) -> Any:
+            job.cancel.set()
+            return np.zeros((len(texts), 2))
+
+    counted: list[str] = []
+
+    def count(texts: Sequence[str]) -> int:
+        counted.extend(texts)
+        return len(texts)
+
+    held = Embedder(cast("LocalEmbeddings", Leaving()), count)
+    models = Models({}, {"e": "e"}, open_embeddings=lambda _: held)
+    job = EmbeddingsJob(models, EmbeddingsRequest(model="e", input=[text] * 100), Record())
+    assert len(job.whole().data) == len(counted) == together
 
 
 @pytest.mark.parametrize(
