@@ -54,7 +54,8 @@ class LocalChatModel(BaseChatModel):
     `tool_choice`, `parallel_tool_calls`, `response_format` (JSON, a pattern or choices, see
     `llm_core.reply_format`), `logprobs` and `top_logprobs` (told in `response_metadata` as
     OpenAI does), `copy_from` (texts whose words are preferred in JSON values) and `cancel` (a
-    threading.Event that ends the call within one token).
+    threading.Event that ends the call within one token). Stop strings end free text alone: a
+    reply that has a form, and a call of a tool, are always whole.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

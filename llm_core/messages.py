@@ -1,7 +1,7 @@
 """LangChain messages as turns of plain text."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import LanguageModelInput
@@ -57,8 +57,11 @@ def _turn(message: BaseMessage, text: str) -> Turn:
     if isinstance(message, HumanMessage):
         return Turn("user", text)
     if isinstance(message, AIMessage):
-        said = [call_text(call["name"], call["args"]) for call in message.tool_calls]
-        calls = tuple(Call(c["name"], c["args"], c["id"] or "") for c in message.tool_calls)
+        calls = tuple(
+            Call(call["name"], _plain(call["args"]), call["id"] or "")
+            for call in message.tool_calls
+        )
+        said = [call_text(call.name, call.arguments) for call in calls]
         in_words = "\n".join(filter(None, [text, *said]))
         return Turn("assistant", in_words, content=text, calls=calls)
     if isinstance(message, ToolMessage):
@@ -98,9 +101,15 @@ def content_text(content: str | Sequence[str | dict[Any, Any]]) -> str:
     return "".join(block if isinstance(block, str) else _block_text(block) for block in content)
 
 
-def call_text(name: str, arguments: dict[str, Any]) -> str:
+def call_text(name: str, arguments: Mapping[str, Any]) -> str:
     """A tool call as the model writes it."""
-    return json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+    return json.dumps({"name": name, "arguments": dict(arguments)}, ensure_ascii=False)
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON holds them; a program that wrote them may have given dates or paths."""
+    plain: dict[str, Any] = json.loads(json.dumps(arguments, default=str))
+    return plain
 
 
 def _block_text(block: dict[Any, Any]) -> str:

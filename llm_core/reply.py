@@ -6,6 +6,7 @@ from llm_core.calls import ToolCaller
 from llm_core.constrain import substring_guide
 from llm_core.copying import CopyBias
 from llm_core.engine import Engine
+from llm_core.errors import ContextBudgetError
 from llm_core.options import CallOptions
 from llm_core.parts import Part, TextPart, TokenLogprob, Usage
 from llm_core.prompt import ChatTemplate, Turn
@@ -78,7 +79,8 @@ class Replier:
     ) -> Generator[Part, None, str]:
         """A reply that has a form; it is shown as it is written where it is certain to.
 
-        Raises InvalidReplyError where a second reply has not got it either.
+        Stop strings, which would cut it off, do not count. Raises InvalidReplyError where a
+        second reply has not got the form either.
         """
         asked = self._told(turns, ask=False)
         if options.schema_hint and (hint := form.hint()):
@@ -90,7 +92,12 @@ class Replier:
             parts = self._writer.write(prompt, options, usage, guide, self._bias(options))
             if not isinstance(form, JsonFormat) or form.certain:
                 return (yield from parts)
-            written, finish = _collected(parts)
+            try:
+                written, finish = _collected(parts)
+            except ContextBudgetError:
+                if reason is None:
+                    raise
+                break  # no room for a repair
             text = "".join(part.text for part in written)
             reason = form.fault(text)
             if reason is None:

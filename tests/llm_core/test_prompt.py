@@ -1,4 +1,5 @@
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,14 @@ def test_results_among_the_blocks_of_a_person_are_turns_of_their_own():
         Turn("user", "go on"),
         Turn("user", "The function returned: 3", from_tool=True),
     ]
+
+
+def test_arguments_that_a_program_wrote_need_not_be_json():
+    call = {"name": "f", "args": {"day": date(2026, 1, 2), "ways": (Path("a"), "b")}, "id": "1"}
+    [turn] = to_turns([AIMessage("", tool_calls=[call])])
+    plain = {"day": "2026-01-02", "ways": ["a", "b"]}
+    assert turn.calls[0].arguments == plain
+    assert json.loads(turn.text) == {"name": "f", "arguments": plain}
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,22 @@ def test_what_the_grammar_does_not_hold_is_asked_for_twice_and_never_shown_unche
     assert seen == {False, "refused"}
 
 
+def test_a_form_outlasts_stop_strings_and_a_window_without_room_for_its_repair(model):
+    wanted = {"type": "json_schema", "json_schema": {"name": "f", "schema": ODD}}
+    small = model.model_copy(update={"window": 90})
+    seen = set()
+    for seed in range(8):
+        hot = {**HOT, "max_tokens": 20, "seed": seed, "stop": ["flag"]}
+        try:
+            reply = small.invoke("x", response_format=wanted, **hot)
+            seen.add(json.loads(str(reply.content))["flag"])
+        except InvalidReplyError as error:
+            seen.add(json.loads(error.reply)["flag"])
+    assert seen == {False, True}
+    with pytest.raises(ContextBudgetError):
+        small.invoke("x", response_format=wanted, max_tokens=89)
+
+
 @pytest.mark.parametrize(
     ("schema", "holds"),
     [
