@@ -21,6 +21,8 @@ Closeness = Callable[[Sequence[str]], NDArray[np.float64]]
 
 _CLOSE = 0.25  # cosine from which on a part may be meant for a tool
 _LOSS = 0.1  # by how much a part may be less close to its tool than the whole request is
+_HALF_CLOSE = 0.3  # cosine from which on a side of an "and" may be meant for a tool
+_APART = 0.15  # how much closer to its own tool than to the other's each side of an "and" is
 _PLAIN_CLOSE, _PLAIN_LOSS = 0.2, 0.2  # the same where a part plainly begins with a wish
 _PLAIN_LACKING = 0.34  # share of the needed numbers that it may leave to the rest, or to be guessed
 
@@ -36,6 +38,7 @@ _ASKS = (
     "|schedule|reserve|buy|sort|solve|verify|evaluate|update|delete|remove|turn|open|is|are|do|does"
     "|suggest|execute|perform|run|conduct|predict|process|upload|download|log|multiply|subtract|divide|sum|read|write|save|call|notify|rent|simulate|plot|draw|i"
 )
+_JOIN = re.compile(r",?\s+and\s+", re.IGNORECASE)
 _ENDS = re.compile(r"[.?!;。？！]+[\"'”’)]*(?:\s+|$)|\n+|(?<=[。？！])")
 _FURTHER = re.compile(
     r",?\s+(?:and\s+then|and\s+also|and\s+finally|after\s+that,?|then|also|as\s+well\s+as|plus)\s+"
@@ -70,6 +73,12 @@ _TELLS = re.compile(
     r"(?:(?:and|also|hi|hey|hello|sure|yes)[\s,]+)*(?:(?:the|my|his|her|its|our|their)\s[^.?!]{1,40}?\s"
     r"(?:is|are)\b|here\s(?:is|are)\s|i\s(?:want|need)\s(?:it|them|this|that)\b|it\s|they\s|we\s|i\s?(?:['’]m|am|have|['’]ve|believe|think|was|could|had|will|['’]ll)"
     r"\b(?!\s(?:also\s)?(?:looking|interested|trying)))",
+    re.IGNORECASE,
+)
+_SAME = re.compile(
+    r"(?:(?:can|could|would|will|please)\s|you\s|help\s|assist\s|me\s|with\s|out\s|to\s"
+    r"|(?:find|fetch|get|retrieve|list|show|provide|give|do|check|tell)\s|\d+\sof\s|for\s)*"
+    r"(?:(?:it|them|that|this|these|those|both|help|assist)\W*|(?:for\s)?me\W*|please\W*|with\s)+$",
     re.IGNORECASE,
 )
 _VALUE = re.compile(rf"{QUOTED}|\d|(?<=[a-z,:]\s)[A-Z]\w")
@@ -149,12 +158,12 @@ def divide(text: str, tools: Sequence[ToolSpec], closeness: Closeness) -> list[W
     """
     pieces = clauses(text)
     if len(pieces) < 2:
-        return [Wish(text, None, False)]
+        return _halves(text, tools, closeness) or [Wish(text, None, False)]
     whole = closeness([text])[0]
     wishes: list[Wish] = []
     waiting = head = ""
     for piece in pieces:
-        if _TELLS.match(piece):
+        if _TELLS.match(piece) or (wishes and not waiting and _SAME.match(piece)):
             if wishes and not waiting:
                 wishes[-1] = replace(wishes[-1], text=f"{wishes[-1].text} {piece}")
             else:
@@ -175,10 +184,28 @@ def divide(text: str, tools: Sequence[ToolSpec], closeness: Closeness) -> list[W
         else:
             wishes.append(wish)
     if len(wishes) < 2:
-        return [Wish(text, None, False)]
+        return _halves(text, tools, closeness) or [Wish(text, None, False)]
     if waiting:
         wishes[-1] = replace(wishes[-1], text=f"{wishes[-1].text} {waiting}")
     return wishes
+
+
+def _halves(text: str, tools: Sequence[ToolSpec], closeness: Closeness) -> list[Wish]:
+    """Both sides of an "and", each plainly closer to a tool of its own; none if there are none."""
+    for found in _JOIN.finditer(_WHOLE.sub(lambda whole: "\x00" * len(whole.group()), text)):
+        sides = [text[: found.start()].strip(), text[found.end() :].strip()]
+        if len(tools) < 2 or not all(map(has_values, sides)) or any(map(_TELLS.match, sides)):
+            continue
+        close = closeness(sides)
+        left, right = (int(best) for best in np.argmax(close, axis=1))
+        apart = min(close[0, left] - close[0, right], close[1, right] - close[1, left])
+        least = min(close[0, left], close[1, right])
+        if left == right or apart < _APART or least < _HALF_CLOSE:
+            continue
+        both = list(zip(sides, (tools[left], tools[right]), strict=True))
+        if not any(numbers_lacking(side, tool.parameters) for side, tool in both):
+            return [Wish(side, tool, False) for side, tool in both]
+    return []
 
 
 def _meant(

@@ -48,9 +48,11 @@ _LEAD = re.compile(r"\b(?:between|from|difference\s+of)\s+(?:the\s+)?$", re.IGNO
 _BEGINS = re.compile(r"(?:^|[.?!:]\s+|\n)$")
 _WHOLE = rf"{QUOTED}|{_DATE}|{_PLACE}"  # holds commas that end no group
 _STEP = re.compile(r",\s+(?:and\s+)?(?:then\s+)?|;\s*(?:and\s+)?|\s+and\s+")
+_NO_NAMES = ("I", "ID", "IDs")
 _STOPS = frozenset(("a", "an", "and", "are", "is", "or", "the", "was"))
 _WORDS = re.compile(r"[a-z]+")
 _SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\S)[^.?!\n]*)*")
+_FREE = re.compile(r"\bdefault|\boptional", re.IGNORECASE)
 _HOLDS_LIST = re.compile(r"comma|separated|list of|multiple|one or more|several", re.IGNORECASE)
 _OTHER_WORDS = 2  # that a group may have besides those that the one before has too
 _MOST = 16  # texts that one request is spread over
@@ -96,6 +98,8 @@ def value_lists(text: str) -> Iterator[ValueList]:
                 end -= len(values[-1]) - len(_bare(values[-1]))
                 values[-1] = _bare(values[-1])
             values = list(dict.fromkeys(values))
+            if any(value in _NO_NAMES for value in values):
+                continue
             if len(values) > 1 and not _LEAD.search(text[:start]):
                 yield ValueList(tuple(values), start, end, kind)
 
@@ -141,12 +145,14 @@ def _must_spread(found: ValueList, tool: ToolSpec) -> bool:
 def places(parameters: Mapping[str, Any], kind: Kind) -> int:
     """How many values of a kind one call has a place for; 0 where lists may be given whole.
 
-    Required parameters count, or all where none is required; numbers go to strings where no
-    parameter is a number.
+    Required parameters count, or all that have no default where none is required; numbers go
+    to strings where no parameter is a number.
     """
     properties = parameters.get("properties", {})
     required = [properties[name] for name in parameters.get("required", ()) if name in properties]
     known = [part for part in required or properties.values() if isinstance(part, Mapping)]
+    if not required:
+        known = [part for part in known if not _FREE.search(str(part))] or known
     if any(_takes_lists(part) for part in known):
         return 0
     numbers = sum(part.get("type") in ("integer", "number") for part in known)
@@ -205,8 +211,9 @@ def _pieces(text: str, start: int, end: int) -> Iterator[_Piece]:
                     continue
                 if text[here[0]].isupper() and _BEGINS.search(text[: here[0]]):
                     continue
-                if found.group() not in ("ID", "IDs"):
-                    taken.append((kind, *here))
+                if found.group() not in _NO_NAMES:
+                    digits = found.group().isdigit()
+                    taken.append(("number" if digits else kind, *here))
         yield _Piece(left, right, tuple(sorted(taken, key=lambda one: one[1])))
 
 

@@ -85,6 +85,19 @@ def test_a_plain_wish_may_leave_some_numbers_open_and_a_vague_one_none():
     assert len(plain) == 2 and len(vague) == 1
 
 
+def test_both_sides_of_an_and_stand_alone_if_each_has_a_tool_of_its_own():
+    found = wishes("I need the weather in Oslo and a book at Nous for 2")
+    assert found == [("weather", "I need the weather in Oslo"), ("book", "a book at Nous for 2")]
+    assert len(wishes("I need the weather in Oslo and Rome")) == 1
+    assert len(wishes("My weather is in Oslo and my book is of 2")) == 1
+
+
+def test_asking_for_the_same_once_more_is_no_wish():
+    found = wishes("Show the weather in Oslo. Then book Nous for 2. Could you get them for me?")
+    assert [name for name, _ in found] == ["weather", "book"]
+    assert found[1][1].endswith("Could you get them for me?")
+
+
 def test_what_is_close_to_no_tool_goes_with_the_part_it_stands_by():
     text = "I am going on holiday. Show the weather in Oslo. Then book Nous for 2. I am so glad!"
     assert wishes(text) == [

@@ -25,6 +25,7 @@ def tool(**kinds):
         ("the parts 32A, B65 and 17", ("32A", "B65", "17")),
         ("on March 1, 2023 and May 2, 2024", ("March 1, 2023", "May 2, 2024")),
         ("a number between 3 and 5", None),
+        ("a room in Rome and I want a view", None),
         ("at 10:30 and 11:45", None),
     ],
 )
@@ -67,6 +68,7 @@ def test_lists_of_the_same_length_go_together():
             "goals of season 25 in cup 4, season 24 in cup 3",
             ("season 25 in cup 4", "season 24 in cup 3"),
         ),
+        ("characters of the show with ID 1, ID 2", ("ID 1", "ID 2")),
         ("with base 6 cm and height 10 cm", None),
         ("The title is 'a', and the date is 'b'", None),
         ("it starts at 10 AM and ends at 11 AM", None),
@@ -125,4 +127,6 @@ def test_required_parameters_have_places_and_all_where_none_is_required():
     assert places(tool(a="number", b="string").parameters, "number") == 1
     assert places(tool(a="string", b="string").parameters, "number") == 2
     free = {"properties": {"a": {"type": "number"}, "b": {"type": "string"}}}
+    assert places(free, "text") == 1
+    free["properties"]["c"] = {"type": "string", "description": "Default is 'en'."}
     assert places(free, "text") == 1
