@@ -3,8 +3,8 @@
     python -m benchmarks.tool_counts DATA --half 1 --choice any
 
 DATA is a file or folder that `fit-tools` reads. The turns in which a person speaks last and a
-call is right are drawn by --seed, at most --limit of one call and of several for each file;
-besides, pairs of requests of one call are joined to one request ("... Also, ...") with the
+call is right are drawn by --seed, at most --limit of one call and of several for each file,
+without those that write a whole dialogue into one turn; besides, pairs of requests of one call are joined to one request ("... Also, ...") with the
 tools of both. Half of each group is for choosing rules (0) and half for reporting (1).
 Each gets its reply's calls, greedily: --choice any makes it call, auto lets it answer. Prints,
 for requests of one call and of several, the shares with the right number of calls and with the
@@ -13,6 +13,7 @@ right tools, each as often as it should be. Progress goes to stderr, a Markdown 
 
 import argparse
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from llm_core.tool_examples import Example, read_examples
 
 JOINED = " Also, "
 _MOST_TOKENS = 256  # of one call
+_DIALOGUE = re.compile(r"historical dialog data", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def _usable(example: Example) -> bool:
     names = {tool.name for tool in example.tools}
     if not example.turns or not example.calls or not {name for name, _ in example.calls} <= names:
         return False
-    return example.turns[-1].role == "user" and not example.turns[-1].from_tool
+    last = example.turns[-1]
+    return last.role == "user" and not last.from_tool and not _DIALOGUE.search(last.text)
 
 
 def count(bench: Bench, example: Example, choice: str) -> Count:
