@@ -45,6 +45,7 @@ class InvalidReplyError(StructuredOutputError, OutputParserException):
 
     def __init__(self, reason: str, reply: str) -> None:
         super().__init__(reason)
+        self.args = (reason,)  # without the links that LangChain's class adds
         self.reply = self.llm_output = reply
 
 
@@ -82,8 +83,7 @@ class ReplyParser:
             try:
                 return self._built(value)
             except ValueError as err:  # both pydantic generations derive from it
-                reason = f"the reply is not a valid {self._model.__name__}: {err}"
-                raise InvalidReplyError(reason, text) from err
+                raise InvalidReplyError(_faults(self._model, err), text) from err
         fault = violation(value, self._wanted)
         if fault is not None:
             raise InvalidReplyError(fault, text)
@@ -108,6 +108,16 @@ class ReplyParser:
     def _built(self, value: Any) -> Any:
         model = self._model
         return model.model_validate(value) if hasattr(model, "model_validate") else model(**value)
+
+
+def _faults(model: type, error: ValueError) -> str:
+    """What a pydantic model finds wrong, in one line."""
+    found = error.errors() if hasattr(error, "errors") else []
+    told = [
+        ": ".join(filter(None, [".".join(map(str, fault["loc"])), str(fault["msg"])]))
+        for fault in found
+    ]
+    return f"the reply is not a valid {model.__name__}: {'; '.join(told) or error}"
 
 
 def grammar_holds(schema: Any) -> bool:

@@ -150,6 +150,8 @@ def test_a_reply_is_asked_for_once_more_and_then_refused(model, monkeypatch):
     with pytest.raises(StructuredOutputError, match="never right") as caught:
         model.with_structured_output(Never).invoke("x")
     assert isinstance(caught.value, OutputParserException)
+    assert str(caught.value).splitlines() == [str(caught.value)]
+    assert str(caught.value).startswith("the reply is not a valid Never: flag: Value error, never")
     assert [len(messages) for messages in asked] == [1, 3]
     assert "not valid" in asked[1][-1].content
 
