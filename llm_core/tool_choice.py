@@ -210,14 +210,20 @@ def probability(signs: Signs) -> float:
     return 1 / (1 + math.exp(-max(-60.0, min(60.0, weights.score(signs)))))
 
 
-@lru_cache(maxsize=1)
 def default_embedder() -> Embedder | None:
     """The default embedding model where it is in the cache, shared; None where it is not."""
-    from llm_core.embeddings import LocalEmbeddings
+    from llm_core.settings import load_settings
 
-    embedder = LocalEmbeddings()
     try:
-        embedder.dimension  # noqa: B018 (finds and checks the folder)
+        return _shared_embedder(load_settings().cache_dir)
     except ModelNotFoundError:
         return None
+
+
+@lru_cache(maxsize=1)  # which keeps no error: a model that is fetched meanwhile is found
+def _shared_embedder(cache_dir: Path) -> Embedder:
+    from llm_core.embeddings import LocalEmbeddings
+
+    embedder = LocalEmbeddings(cache_dir=cache_dir)
+    embedder.dimension  # noqa: B018 (finds and checks the folder)
     return embedder

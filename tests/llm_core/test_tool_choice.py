@@ -7,6 +7,7 @@ from llm_core.tool_choice import (
     Chooser,
     Pick,
     Signs,
+    default_embedder,
     load_weights,
     probability,
     wants_call,
@@ -110,3 +111,12 @@ def test_every_sign_has_a_weight_of_the_sign_that_it_should_have():
         weights = load_weights()[name].weights
         assert weights.keys() == set(names)
         assert weights["lacking"] < 0 < min(w for key, w in weights.items() if key != "lacking")
+
+
+@pytest.mark.model
+def test_the_default_embedder_is_shared_and_found_once_it_is_there(monkeypatch, tmp_path):
+    with monkeypatch.context() as empty:
+        empty.setenv("DEERSTALKER_CACHE_DIR", str(tmp_path))
+        assert default_embedder() is None
+    found = default_embedder()
+    assert found is not None and found is default_embedder()
