@@ -4,11 +4,12 @@
 
 DATA is a file or folder that `fit-tools` reads. The turns in which a person speaks last and a
 call is right are drawn by --seed, at most --limit of one call and of several for each file,
-without those that write a whole dialogue into one turn; besides, pairs of requests of one call are joined to one request ("... Also, ...") with the
-tools of both. Half of each group is for choosing rules (0) and half for reporting (1).
-Each gets its reply's calls, greedily: --choice any makes it call, auto lets it answer. Prints,
-for requests of one call and of several, the shares with the right number of calls and with the
-right tools, each as often as it should be. Progress goes to stderr, a Markdown table to stdout.
+without those that write a whole dialogue into one turn; besides, pairs of requests of one call
+are joined to one request ("... Also, ...") with the tools of both. Half of each group is for
+choosing rules (0) and half for reporting (1). Each gets its reply's calls, greedily: --choice
+any makes it call, auto lets it answer. Prints, for requests of one call and of several, the
+shares with the right number of calls and with the right tools, each as often as it should be.
+Progress goes to stderr, a Markdown table to stdout.
 """
 
 import argparse
