@@ -78,11 +78,15 @@ def _usable(example: Example) -> bool:
 
 def count(bench: Bench, example: Example, choice: str) -> Count:
     """The calls of the reply to an example; a refusal, such as too long a prompt, is none."""
-    tools = [
-        {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    tools = {  # by name: some rows offer the same tool twice
+        tool.name: {
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        }
         for tool in example.tools
-    ]
-    options = bench.options(tools=tools, tool_choice=choice)
+    }
+    options = bench.options(tools=list(tools.values()), tool_choice=choice)
     made: list[str] = []
     try:
         for part in bench.caller.calls(example.turns, options, Usage()):
