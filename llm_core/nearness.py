@@ -16,13 +16,14 @@ _WORD = re.compile(rb"[0-9A-Za-z\x80-\xff]+|[,.;:?!](?=\s|$)")
 _BEFORE = (1.0, 0.9, 0.6, 0.3)  # by the distance in words
 _AFTER = (0.9, 0.4)
 _STOPS = frozenset((b",", b".", b";", b"?", b"!", b"and", b"or"))
+_PLAIN = frozenset(b"a an the my your our of in on at to for from by with and or i me".split())
 _ROLES = {
     b"from": "from origin source start begin departure initial old current first lower since",
     b"to": "to destination target end arrival final new receiver recipient second upper until",
     b"by": "by author artist director creator composer owner",
     b"in": "in location city country state place area region language",
     b"near": "location place area",
-    b"for": "for duration query topic",
+    b"for": "for duration",
     b"on": "date day",
     b"at": "time",
     b"between": "from origin source start first",
@@ -63,6 +64,8 @@ class Nearness:
             return 0.0
         at, after = bisect_left(self._starts, start), bisect_left(self._starts, end)
         near = 0.0
+        if at < after and (self._words[at] in _PLAIN or self._stems[at] in about):
+            return near
         for distance, worth in enumerate(_BEFORE, start=1):
             place = at - distance
             if place < 0 or (distance > 1 and self._words[place] in _STOPS):

@@ -163,6 +163,13 @@ def test_prepositions_and_signs_tell_the_part_a_value_plays():
     assert near.of(23, 25, frozenset({"price"})) > 0
 
 
+def test_a_small_word_and_the_name_of_the_argument_are_no_values_of_it():
+    text = b"the city in the Alps, city Graz"
+    near, city = Nearness(text), frozenset({"city"})
+    assert near.of(0, 3, city) == near.of(4, 8, city) == near.of(12, 15, city) == 0
+    assert near.of(27, 31, city) > 0
+
+
 def test_closed_values_are_named_by_word_or_stem():
     assert named_values(["men", "women"], "for a woman") == ["women"]
     assert named_values(["by car", "by-bus"], "go by bus") == ["by-bus"]
