@@ -115,11 +115,11 @@ def fit(cases: Sequence[Case], *, embeddings: bool) -> Fit:
     held_out = np.empty(len(values))
     folds = np.arange(len(values)) % _FOLDS
     for fold in range(_FOLDS):
-        held_out[folds == fold] = inputs[folds == fold] @ _logistic(
+        held_out[folds == fold] = inputs[folds == fold] @ logistic(
             inputs[folds != fold], wanted[folds != fold]
         )
     threshold = best_threshold(held_out, wanted)
-    solved = _logistic(inputs, wanted)
+    solved = logistic(inputs, wanted)
     scaled = solved[:-1] / spread
     return Fit(
         weights=dict(zip(names, map(float, scaled), strict=True)),
@@ -131,7 +131,7 @@ def fit(cases: Sequence[Case], *, embeddings: bool) -> Fit:
     )
 
 
-def _logistic(inputs: Floats, wanted: NDArray[np.bool_]) -> Floats:
+def logistic(inputs: Floats, wanted: NDArray[np.bool_]) -> Floats:
     """Weights (signs + 1) of standardised inputs, the last for the constant."""
     weights = np.zeros(inputs.shape[1])
     penalty = np.diag([_RIDGE] * (inputs.shape[1] - 1) + [1e-6])

@@ -39,6 +39,14 @@ Out = Annotated[
     typer.Option(help="Write the weights there; llm_core/tool_choice.json is what replies use."),
 ]
 
+Cues = Annotated[
+    Path | None,
+    typer.Option(
+        help="Fit which optional arguments a call gives instead, and write the weights there; "
+        "llm_core/cues.json is what calls use."
+    ),
+]
+
 
 def fit_tools(
     data: Data,
@@ -46,6 +54,7 @@ def fit_tools(
     only: Only = None,
     limit: Limit = 60,
     out: Out = None,
+    cues: Cues = None,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
@@ -62,9 +71,13 @@ def fit_tools(
         for one in read_examples(data)
         if only is None or any(one.source.startswith(name) for name in only)
     ]
-    drawn = draw(examples, limit, seed)
-    cases = list(_cases(drawn, model, threads))
-    report = fitted(cases, model, seed)
+    if cues is not None:
+        from llm_core.cue_fitting import cues_of, fit_cues
+
+        report, out = fit_cues(list(cues_of(examples, limit, seed)), seed), cues
+    else:
+        cases = list(_cases(draw(examples, limit, seed), model, threads))
+        report = fitted(cases, model, seed)
     text = json.dumps(report, indent=2) + "\n"
     if out is not None:
         out.write_text(text, encoding="utf-8")

@@ -1,6 +1,15 @@
-import pytest
+import json
 
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from llm_core.commands.fit_tools import fit_tools
+from llm_core.cue_fitting import cues_of, fit_cues
+from llm_core.cue_signs import SIGNS, Request
 from llm_core.cues import with_cues
+from llm_core.errors import ModelError
+from llm_core.tool_examples import read_examples
 
 PARAMETERS = {
     "type": "object",
@@ -49,3 +58,64 @@ def test_the_schema_itself_stays_as_it_is():
     before = dict(PARAMETERS["properties"])
     with_cues(PARAMETERS, "weather")
     assert PARAMETERS["properties"] == before
+
+
+def test_an_argument_that_the_request_surely_speaks_of_must_be_given():
+    shoes = {
+        "properties": {
+            "model": {"type": "string"},
+            "colour": {"type": "string", "enum": ["red", "blue"], "description": "Colour."},
+            "size": {"type": "integer"},
+        },
+        "required": ["model"],
+    }
+    assert with_cues(shoes, "the Runner in a blue colour")["required"] == ["model", "colour"]
+    assert with_cues(shoes, "the Runner, whatever it costs")["required"] == ["model"]
+    assert shoes["required"] == ["model"]
+
+
+def test_the_signs_lie_between_0_and_1():
+    request = Request('3 rooms in "Hotel Rome" with a view, in Oslo', PARAMETERS)
+    for name, part in PARAMETERS["properties"].items():
+        signs = request.signs(name, part)
+        assert len(signs) == len(SIGNS) and all(0 <= sign <= 1 for sign in signs)
+
+
+def test_what_tells_in_labelled_calls_gets_the_weight(tmp_path):
+    path = tmp_path / "calls.jsonl"
+    rows = [labelled(number, given=number % 2 == 0) for number in range(60)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    cues = list(cues_of(read_examples(path), 100, 0))
+    assert len(cues) == 60 and sum(cue.given for cue in cues) == 30
+    found = fit_cues(cues, 0)
+    assert found["area"] == 1.0
+    assert found["weights"]["name"] > 0 and found["weights"]["unnamed"] == 0
+    with pytest.raises(ModelError, match="some given and some not"):
+        fit_cues([cue for cue in cues if cue.given], 0)
+
+
+def test_the_command_writes_the_weights(tmp_path):
+    path, out = tmp_path / "calls.jsonl", tmp_path / "cues.json"
+    rows = [labelled(number, given=number % 3 == 0) for number in range(30)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    app = typer.Typer()
+    app.command()(fit_tools)
+    ran = CliRunner().invoke(app, [str(path), "--cues", str(out)])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(out.read_text())["arguments"] == {"calls.jsonl": 30}
+
+
+def labelled(number, given):
+    arguments = {"city": "Oslo", "humidity_level": "low"} if given else {"city": "Oslo"}
+    properties = {"city": {"type": "string"}, "humidity_level": {"type": "string"}}
+    tool = {
+        "name": "weather",
+        "description": "Weather.",
+        "parameters": {"type": "object", "properties": properties, "required": ["city"]},
+    }
+    asked = f"weather in Oslo, {number}" + (", humidity level low" if given else "")
+    return {
+        "messages": [{"role": "user", "content": asked}],
+        "call": {"name": "weather", "arguments": arguments},
+        "tools": [tool],
+    }
