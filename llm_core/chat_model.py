@@ -169,7 +169,7 @@ class LocalChatModel(BaseChatModel):
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Offer tools: "auto" (the default) decides, "any" or a name must call, "none" never.
 
-        Raises ModelError for two tools of one name, and for a choice that is not on offer.
+        Raises ModelError for what is no tool, and for a choice that is not on offer.
         """
         converted = [openai_tool(tool) for tool in tools]
         choice = tool_choice_of(tool_choice, tools_of(converted))

@@ -14,6 +14,7 @@ from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from llm_core.errors import StructuredOutputError
+from llm_core.tool_forms import refers_to_itself
 from llm_core.validation import violation
 
 # Keywords that the grammar engine follows to the letter, some of them only without others
@@ -58,7 +59,9 @@ def json_schema_of(schema: Any) -> dict[str, Any]:
     if isinstance(schema, dict) and not _FUNCTION & schema.keys():
         return dict(schema)
     if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
-        return dict(schema.model_json_schema())  # LangChain's form of it ends at recursion
+        own = dict(schema.model_json_schema())
+        if refers_to_itself(own):  # LangChain's form of it ends there
+            return own
     return convert_to_json_schema(schema)
 
 

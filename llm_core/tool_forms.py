@@ -16,7 +16,7 @@ def openai_tool(tool: Tool) -> dict[str, Any]:
     """
     converted = convert_to_openai_tool(tool)
     schema = _own_schema(tool)
-    if _refers_to_itself(schema):  # LangChain would write anything in the place of the reference
+    if refers_to_itself(schema):  # LangChain would write anything in the place of the reference
         kept = {key: value for key, value in schema.items() if key not in ("title", "description")}
         return {**converted, "function": {**converted["function"], "parameters": kept}}
     return converted
@@ -29,8 +29,8 @@ def _own_schema(tool: Tool) -> dict[str, Any]:
     return {}
 
 
-def _refers_to_itself(schema: dict[str, Any]) -> bool:
-    """Whether a definition holds a reference to itself, directly or through others."""
+def refers_to_itself(schema: dict[str, Any]) -> bool:
+    """Whether one of its `$defs` holds a reference to itself, directly or through others."""
     held = {name: set(_references(part)) for name, part in schema.get("$defs", {}).items()}
 
     def reached(name: str) -> set[str]:

@@ -79,7 +79,10 @@ def _parameters(schema: Any) -> dict[str, Any]:
 
 
 def tools_of(tools: Any) -> tuple[ToolSpec, ...]:
-    """The tools of one call; raises ModelError for what is none and for two of one name."""
+    """The tools of one call, of which a later one of the same name is never called.
+
+    Raises ModelError for what is no tool.
+    """
     if not isinstance(tools, (list, tuple)):
         raise ModelError(f"tools must be a list, not {tools!r}")
     specs = tuple(ToolSpec.of(tool) for tool in tools)
@@ -88,10 +91,6 @@ def tools_of(tools: Any) -> tuple[ToolSpec, ...]:
             raise ModelError(
                 f"the parameters of the tool {spec.name!r} must be the JSON schema of an object"
             )
-    names = [spec.name for spec in specs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ModelError(f"two tools have the name {twice!r}: rename one")
     return specs
 
 

@@ -226,11 +226,6 @@ def test_arguments_of_a_tool_may_refer_to_themselves(tmp_path, offered, form):
         assert call["name"] in ("Tree", "Forest", "plant")
 
 
-def test_two_tools_of_one_name_are_refused_before_any_call(model):
-    with pytest.raises(ModelError, match="two tools have the name 'plant'"):
-        model.bind_tools([plant, {"name": "plant", "description": "d"}])
-
-
 def test_log_probabilities_are_told_as_openai_does(model):
     reply = model.invoke("hello", logprobs=True, top_logprobs=2)
     told = reply.response_metadata["logprobs"]["content"]

@@ -50,7 +50,6 @@ def test_parameters_may_be_a_reference_and_may_lack_keywords():
         ([{"name": "f", "parameters": {"type": "array"}}], "'f' must be the JSON schema"),
         ([{"name": "f", "parameters": {"properties": [1]}}], "'f' must be the JSON schema"),
         ([{"name": "f", "parameters": {"required": "n"}}], "'f' must be the JSON schema"),
-        ([{"name": "f"}, {"name": "g"}, {"name": "f"}], "two tools have the name 'f'"),
     ],
 )
 def test_tools_that_cannot_be_called_are_named(tools, reason):
