@@ -197,9 +197,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _systems(text: str) -> list[str]:
     names = text.split(",")
-    for name in names:
-        if name not in SYSTEMS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SYSTEMS)}")
+    if unknown := set(names) - SYSTEMS.keys():
+        raise argparse.ArgumentTypeError(f"none of {', '.join(SYSTEMS)}: {', '.join(unknown)}")
     return names
 
 
