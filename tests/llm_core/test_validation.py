@@ -61,3 +61,18 @@ def test_another_document_is_not_fetched():
 def test_a_pattern_that_is_none_is_named():
     with pytest.raises(SchemaError, match=r"has the pattern '\('"):
         violation("x", {"pattern": "("})
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        ("a" * 60 + "!", {"not": {"pattern": "^(a|aa)+$"}}),
+        (
+            {"a" * 60 + "!": 1},
+            {"additionalProperties": False, "patternProperties": {"^(a|aa)+$": {}}},
+        ),
+    ],
+)
+def test_a_pattern_that_takes_for_ever_is_given_up(value, schema):
+    with pytest.raises(SchemaError, match="takes more than 1 s"):
+        violation(value, schema)
