@@ -2,16 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from llm_core.combined import COMBINES, properties_of
 from llm_core.constrain import json_guide
 from llm_core.copying import CopyBias
 from llm_core.cues import with_cues
 from llm_core.engine import Engine
-from llm_core.errors import StructuredOutputError
+from llm_core.errors import ContextBudgetError, StructuredOutputError
 from llm_core.options import CallOptions
 from llm_core.parts import ArgumentsPart, CallPart, Usage
 from llm_core.prompt import ChatTemplate, Turn
@@ -122,18 +123,17 @@ class ToolCaller:
         alone = several and len(texts) == 1
         while texts and index + count < _MOST_CALLS:
             pieces = self._arguments(asked_for(turns, texts.pop(0)), tool, options, usage)
-            if not known:
-                yield CallPart(index + count, tool.name)
-                written = ""
-                for piece in pieces:
-                    written += piece
-                    yield ArgumentsPart(index + count, piece)
-            else:
-                written = "".join(pieces)
-                if _key(tool.name, json.loads(written)) in known:
+            if known:  # of which it may turn out to be one
+                whole = "".join(pieces)
+                if _key(tool.name, json.loads(whole)) in known:
                     continue
-                yield CallPart(index + count, tool.name)
-                yield ArgumentsPart(index + count, written)
+                pieces = iter((whole,))
+            written = ""
+            for piece in pieces:
+                if not written:  # no call is announced before it is known to be made
+                    yield CallPart(index + count, tool.name)
+                written += piece
+                yield ArgumentsPart(index + count, piece)
             known.add(_key(tool.name, json.loads(written)))
             count += 1
             if count == 1 and alone:
@@ -142,23 +142,32 @@ class ToolCaller:
 
     def _arguments(
         self, turns: Sequence[Turn], tool: ToolSpec, options: CallOptions, usage: Usage
-    ) -> Generator[str, None, None]:
+    ) -> Iterator[str]:
         """JSON text for a tool's arguments, asked for once more if it does not validate.
 
         It comes as it is written where the grammar holds all of the schema, whole otherwise.
+        Raises StructuredOutputError where the second is not valid either, or has no room.
         """
         said = "\n".join(turn.text for turn in turns if turn.role == "user" and not turn.from_tool)
         schema = with_cues(tool.parameters, said)
-        if not schema["properties"] and not schema.get("required"):
+        bare = not schema.get("required") and not properties_of(schema)
+        if bare and violation({}, tool.parameters) is None:
             yield "{}"
             return
+        combines = any(key in tool.parameters for key in COMBINES)
+        certain = not combines and grammar_holds(schema)
         reason = None
         for _ in range(2):
             pieces = self._written(turns, schema, tool, options, usage, reason)
-            if grammar_holds(schema):
+            if certain:
                 yield from pieces
                 return
-            text = "".join(pieces)
+            try:
+                text = "".join(pieces)
+            except ContextBudgetError:
+                if reason is None:
+                    raise
+                break  # no room for a repair
             reason = violation(json.loads(text), tool.parameters)
             if reason is None:
                 yield text
@@ -181,7 +190,7 @@ class ToolCaller:
         prompt = call_prompt(self._template, tokenizer, asked, tool)
         guide = json_guide(schema, tokenizer, options.max_tokens, lead=" ")
         sources = options.copy_from or tuple(turn.text for turn in turns if turn.role == "user")
-        bias = CopyBias(sources, tokenizer, schema)
+        bias = CopyBias(sources, tokenizer, {"properties": properties_of(schema)})
         begun = False
         for part in self._writer.write(prompt, options, usage, guide, bias):
             text = part.text if begun else part.text.lstrip()

@@ -5,10 +5,12 @@ import pytest
 
 from llm_core import tool_choice
 from llm_core.calls import ToolCaller, asked_for, asked_of, made_calls
+from llm_core.errors import ContextBudgetError, StructuredOutputError
 from llm_core.options import read_options
-from llm_core.parts import CallPart, Usage
+from llm_core.parts import CallPart, TextPart, Usage
 from llm_core.prompt import Call, ChatTemplate, Turn
 from llm_core.tool_choice import Signs
+from llm_core.validation import violation
 from llm_core.writing import Writer
 from tests.llm_core.test_reply import DEFAULTS
 
@@ -96,6 +98,59 @@ def test_an_optional_argument_without_a_cue_is_left_out(caller):
     free = {**WEATHER, "parameters": {**CITY, "required": []}}
     assert run(caller, "the weather", free, tool_choice="any") == [("weather", {})]
     assert run(caller, "the weather in Rome", free, tool_choice="any")[0][1].keys() == {"city"}
+
+
+TOWN = {"type": "object", "properties": {"town": {"const": "Bonn"}}, "required": ["town"]}
+
+
+@pytest.mark.parametrize("key", ["anyOf", "oneOf", "allOf"])
+def test_arguments_that_are_nothing_but_a_choice_of_objects_are_written(caller, key):
+    arms = [TOWN] if key == "allOf" else [TOWN, NUMBERS]
+    either = {"name": "either", "description": "", "parameters": {key: arms}}
+    [(_, given)] = run(caller, "hello", either, tool_choice="any")
+    assert violation(given, {key: arms}) is None and given != {}
+
+
+ODD = {"type": "object", "properties": {"flag": {"type": "boolean"}}, "required": ["flag"]}
+
+
+@pytest.fixture
+def odd(monkeypatch):
+    """A tool with a rule that no grammar holds, which what is `written` breaks or does not."""
+    rules = {**ODD, "not": {"properties": {"flag": {"const": True}}}}
+
+    def make(caller, *written):
+        texts = iter(written)
+
+        def write(prompt, *_):
+            text = next(texts)
+            if text is None:
+                raise ContextBudgetError("no room")
+            yield TextPart(text, ())
+
+        monkeypatch.setattr(caller._writer, "write", write)
+        return {"name": "odd", "description": "", "parameters": rules}
+
+    return make
+
+
+def test_a_call_is_announced_once_its_arguments_are_known_to_be_valid(caller, odd):
+    asked = {"max_tokens": 60, "tool_choice": "odd"}
+    tool = odd(caller, '{"flag": true}', '{"flag": true}')
+    options = read_options(DEFAULTS, None, {**asked, "tools": [tool]})
+    parts = caller.calls([Turn("user", "hello")], options, Usage())
+    with pytest.raises(StructuredOutputError, match="no valid arguments for the tool 'odd'"):
+        next(parts)
+    tool = odd(caller, '{"flag": true}', '{"flag": false}')
+    assert run(caller, "hello", tool, tool_choice="odd") == [("odd", {"flag": False})]
+
+
+def test_arguments_whose_repair_has_no_room_are_refused_for_what_is_wrong_with_them(caller, odd):
+    tool = odd(caller, '{"flag": true}', None)
+    with pytest.raises(StructuredOutputError, match="should not be valid under"):
+        run(caller, "hello", tool, tool_choice="odd")
+    with pytest.raises(ContextBudgetError):
+        run(caller, "hello", odd(caller, None), tool_choice="odd")
 
 
 def test_every_part_of_a_request_is_called_for(caller, willing):

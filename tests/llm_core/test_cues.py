@@ -74,6 +74,59 @@ def test_an_argument_that_the_request_surely_speaks_of_must_be_given():
     assert shoes["required"] == ["model"]
 
 
+CITY, ZIP = {"city": {"type": "string"}}, {"zip": {"type": "string"}}
+
+
+def test_what_another_argument_depends_on_is_kept_and_required_with_it():
+    schema = {
+        "properties": {**CITY, **ZIP, "land": {"type": "string"}, "day": {"type": "string"}},
+        "required": ["city"],
+        "dependentRequired": {"city": ["zip"], "zip": ["land"], "day": ["city"]},
+    }
+    found = with_cues(schema, "hello")
+    assert list(found["properties"]) == found["required"] == ["city", "zip", "land"]
+
+
+def test_as_many_arguments_are_kept_as_must_be_given():
+    schema = {"properties": {**CITY, **ZIP, "days": {"type": "integer"}}, "minProperties": 2}
+    found = with_cues(schema, "the zip please")
+    assert "zip" in found["properties"] and len(found["properties"]) == 2
+    assert sorted(found["required"]) == sorted(found["properties"])
+    assert with_cues({**schema, "minProperties": 0}, "hello")["properties"] == {}
+    assert len(with_cues({**schema, "minProperties": 9}, "hello")["properties"]) == 3
+
+
+@pytest.mark.parametrize("key", ["if", "then", "dependentSchemas"])
+def test_arguments_that_a_rule_names_are_kept(key):
+    rule = {"required": ["zip"]}
+    schema = {"properties": {**CITY, **ZIP}, key: {"x": rule} if key[0] == "d" else rule}
+    assert with_cues(schema, "hello")["properties"].keys() == {"zip"}
+
+
+def test_a_choice_of_objects_is_closed_and_each_has_its_own_arguments():
+    place = {"type": "object", "properties": {**CITY, **ZIP}, "required": ["city"]}
+    point = {"type": "object", "properties": {"lat": {"type": "number"}}, "required": ["lat"]}
+    for key in ("anyOf", "oneOf"):
+        choice = {"type": "object", "properties": {}, key: [place, {"$ref": "#/$defs/p"}]}
+        found = with_cues({**choice, "$defs": {"p": point}}, "hello")
+        assert [list(each["properties"]) for each in found["anyOf"]] == [["city"], ["lat"]]
+        assert not any(each["additionalProperties"] for each in found["anyOf"])
+        assert found["$defs"] == {"p": point}
+    both = with_cues({"properties": {}, "allOf": [place, point]}, "hello")
+    assert list(both["properties"]) == both["required"] == ["city", "lat"]
+
+
+def test_of_two_arguments_of_which_just_one_may_be_given_each_choice_has_its_own():
+    rules = [{"required": ["city"]}, {"required": ["zip"]}]
+    found = with_cues({"properties": {**CITY, **ZIP}, "oneOf": rules}, "the zip and the city")
+    assert [list(each["properties"]) for each in found["anyOf"]] == [["city"], ["zip"]]
+
+
+def test_what_combines_more_than_objects_stays_as_it_is():
+    odd = {"properties": {**CITY, **ZIP}, "anyOf": [{"required": ["zip"]}, {"not": {}}]}
+    assert with_cues(odd, "hello") == {**odd, "properties": ZIP}
+
+
 def test_the_signs_lie_between_0_and_1():
     request = Request('3 rooms in "Hotel Rome" with a view, in Oslo', PARAMETERS)
     for name, part in PARAMETERS["properties"].items():
