@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import regex
@@ -63,7 +65,7 @@ def _patient(checker: Any) -> Any:
     from jsonschema.validators import extend
 
     own: dict[str, Any] = {"pattern": _pattern, "patternProperties": _pattern_properties}
-    own["additionalProperties"] = _additional(checker)
+    own |= {"multipleOf": _multiple_of, "additionalProperties": _additional(checker)}
     return extend(checker, own)  # type: ignore[no-untyped-call]  # its stubs lack types
 
 
@@ -81,6 +83,20 @@ def _pattern(validator: Any, pattern: str, value: Any, _: Any) -> "Iterator[Vali
 
     if validator.is_type(value, "string") and not _found(pattern, value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+def _multiple_of(validator: Any, step: Any, value: Any, _: Any) -> "Iterator[ValidationError]":
+    """In decimal digits as written: in binary ones 0.47 is no multiple of 0.01."""
+    from jsonschema import ValidationError
+
+    if not validator.is_type(value, "number"):
+        return
+    try:
+        failed = not isfinite(value) or Fraction(str(value)) % Fraction(str(step)) != 0
+    except (ValueError, ZeroDivisionError):
+        raise SchemaError(f"the schema has multipleOf {step!r}; give a number above 0") from None
+    if failed:
+        yield ValidationError(f"{value!r} is not a multiple of {step}")
 
 
 def _pattern_properties(

@@ -52,6 +52,21 @@ def test_the_reason_names_the_place():
     assert reason == "the reply does not satisfy its schema at $.a[1]: 'x' is not of type 'integer'"
 
 
+@pytest.mark.parametrize("value", [0.47, 26, 0, -1.1, 1e3, 123456789012.34, True, "x"])
+def test_multiples_count_in_decimal_digits(value):
+    assert violation(value, {"multipleOf": 0.01}) is None
+
+
+@pytest.mark.parametrize("value", [0.475, 1e-9, float("inf")])
+def test_what_is_no_multiple_is_found(value):
+    assert violation(value, {"multipleOf": 0.01}) is not None
+
+
+def test_a_step_of_nothing_is_named():
+    with pytest.raises(SchemaError, match="multipleOf 0; give a number above 0"):
+        violation(3, {"multipleOf": 0})
+
+
 def test_another_document_is_not_fetched():
     schema = {"$ref": "https://example.org/schema.json"}
     with pytest.raises(SchemaError, match=r"refers to 'https://example.org/schema.json'"):
