@@ -6,6 +6,7 @@ yet prefers bytes that have only now become possible, for these mean that a patt
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,21 @@ Style = Callable[[NDArray[np.intp]], int]  # which of some tokens to go on with
 
 # Single-byte tokens that lead to the end soonest, best first.
 _CLOSE = (b"}", b"]", b",", b":", b"n", b"0", b"1", b"t", b"f")
+_LATER = (b"}", b"]", b",", b":", b"1", b"0")  # in a number: zeros alone may lead nowhere
+_WITHIN = b"0123456789."  # what ends so is in a number
+_DIGITS = 64  # in a row; more are no number, so other bytes are tried
 _TEXT = (b"a", b"q", b"z", b"A", b"Q", b"_")  # nowhere but in a string
 _OPEN = (b"[", b"{", b'"', b"-")
 MOST_TOKENS = 4096  # a search that has not ended by then goes in circles
+
+
+@dataclass(frozen=True)
+class _Manner:
+    """How a search goes on: at a free choice, within a number, and with which ends of strings."""
+
+    style: Style
+    later: Sequence[int]
+    hints: Sequence[Sequence[int]]
 
 
 class Finisher:
@@ -31,6 +44,8 @@ class Finisher:
         self._vocabulary = tokenizer.vocabulary
         self._letters = tokenizer.letters
         self._closers = [pieces[piece] for piece in _CLOSE if piece in pieces]
+        self._later = [pieces[piece] for piece in _LATER if piece in pieces]
+        self._numeric = {token for piece, token in pieces.items() if piece[-1] in _WITHIN}
         self._quote = pieces[b'"']
         self._text = [pieces[piece] for piece in _TEXT if piece in pieces]
         self._single = np.array(
@@ -47,34 +62,39 @@ class Finisher:
         `matcher` is an llguidance matcher and stays as it is; `hints` are tokens that may well
         end a string.
         """
-        for style in (self._longest, _first, _last):
-            path = self._walk(matcher.deep_copy(), left, style, hints)
+        tries = [(style, self._later) for style in (self._longest, _first, _last)]
+        for style, later in [*tries, (self._longest, self._closers)]:
+            path = self._walk(matcher.deep_copy(), left, _Manner(style, later, hints))
             if path is not None:
                 return path
         return None
 
-    def _walk(
-        self, matcher: Any, left: int, style: Style, hints: Sequence[Sequence[int]]
-    ) -> list[int] | None:
+    def _walk(self, matcher: Any, left: int, manner: "_Manner") -> list[int] | None:
         path: list[int] = []
+        digits = 0  # that were chosen one after the other
         before: Allowed | None = None  # single bytes, where the last step was one of `style`
         left = min(left, MOST_TOKENS)
         while not matcher.is_accepting():
             if len(path) >= left or matcher.is_stopped():
                 return None
-            tokens = matcher.compute_ff_tokens() or self._closing(matcher, hints)
+            closers = manner.later if digits else self._closers
+            closers = closers if digits < _DIGITS else []
+            tokens = matcher.compute_ff_tokens() or self._closing(matcher, manner.hints, closers)
             if tokens:
                 before = None
             else:
                 allowed = unpacked(matcher.compute_bitmask(), self._vocabulary)
-                tokens = [self._onward(allowed, before, style)]
+                tokens = [self._onward(allowed, before, manner.style)]
                 before = allowed
+            digits = digits + 1 if tokens[-1] in self._numeric else 0
             if not matcher.consume_tokens(tokens):
                 return None
             path += tokens
         return path if len(path) <= left else None
 
-    def _closing(self, matcher: Any, hints: Sequence[Sequence[int]]) -> list[int]:
+    def _closing(
+        self, matcher: Any, hints: Sequence[Sequence[int]], order: Sequence[int]
+    ) -> list[int]:
         """Tokens that end something here; none where there are none."""
         if matcher.validate_tokens([self._quote]):
             return [self._quote]
@@ -82,7 +102,7 @@ class Finisher:
         ends = list(next(whole, ()))
         if ends or any(matcher.validate_tokens([token]) for token in self._text):
             return ends  # inside a string a bracket closes nothing
-        closers = (token for token in self._closers if matcher.validate_tokens([token]))
+        closers = (token for token in order if matcher.validate_tokens([token]))
         return [token for token in [next(closers, None)] if token is not None]
 
     def _onward(self, allowed: Allowed, before: Allowed | None, style: Style) -> int:

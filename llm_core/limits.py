@@ -56,6 +56,7 @@ class Limits:
 
         self._digits = those(_DIGIT.match)
         self._exponents = those(_EXPONENT.match)
+        self._zeros = those(lambda piece: piece.startswith(b"0")) | self._exponents
         self._commas_inside = those(_COMMA_INSIDE.search)
         self._commas = those(_COMMA_OUTSIDE.match)
         self._more = self._digits | self._exponents
@@ -71,6 +72,8 @@ class Limits:
         whole, point, decimals = scan.value.partition(b".")
         ends = len(decimals) >= bounds.decimals if point else len(whole) >= bounds.whole
         some = self._more if ends else self._exponents
+        if ends and decimals.endswith(b"0"):  # 0.000 may have to go on, but not with zeros alone
+            some = self._zeros
         return some | self._commas if full else some
 
     def _of_string(self, scan: JsonScan, bounds: Bounds) -> Tokens | None:
