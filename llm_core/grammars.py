@@ -66,6 +66,11 @@ class Grammar:
         with self._lock:
             return self._matcher.deep_copy()
 
+    def sound(self) -> bool:
+        """Whether the engine still follows it: one that gave up has done so for good."""
+        matcher = self.matcher()
+        return bool(matcher.validate_tokens(self._way) == len(self._way))
+
     def guide(self, max_tokens: int) -> GrammarGuide:
         """A guide for one reply of at most so many tokens.
 
@@ -155,9 +160,10 @@ class Grammars:
         about: Callable[[], "_About"],
     ) -> Grammar:
         with self._lock:
-            if key in self._kept:
+            kept = self._kept.get(key)
+            if kept is not None and kept.sound():
                 self._kept.move_to_end(key)
-                return self._kept[key]
+                return kept
         found = self._compile(forms, about())
         with self._lock:
             self._kept[key] = found

@@ -1,6 +1,7 @@
 """A guide over one grammar and one token budget: no reply is malformed, none is cut short.
 
-The guide always knows one way to finish, and takes it when the budget runs low.
+The guide always knows one way to finish, and takes it when the budget runs low, or when the
+grammar engine gives up: some patterns have more states than it keeps.
 """
 
 from collections.abc import Callable, Sequence
@@ -77,7 +78,7 @@ class GrammarGuide:
 
     def accept(self, token: int) -> int:
         """Advance; near the end of the budget the known way to finish is taken instead."""
-        if token in self._tokenizer.end_ids:
+        if token in self._tokenizer.end_ids and not self._matcher.is_error():
             self._ended = True
             return token
         if not self._closing and self._advance([token]):
@@ -97,7 +98,8 @@ class GrammarGuide:
             return []
         if not self._closing:
             tokens: list[int] = self._matcher.compute_ff_tokens()
-            if not tokens or self._advance(tokens):
+            sound = not self._matcher.is_error()
+            if sound and (not tokens or self._advance(tokens)):
                 return tokens
             self._closing = True
         rest = self._path
@@ -109,15 +111,17 @@ class GrammarGuide:
         """Whether the reply is complete and nothing more may follow."""
         if self._ended or self._left <= 0 or (self._closing and not self._path):
             return True
-        return bool(self._matcher.is_stopped())
+        return bool(self._matcher.is_stopped()) and not self._matcher.is_error()
 
     def _advance(self, tokens: list[int]) -> bool:
         """Take tokens if the reply can still be finished; otherwise leave all as it was."""
         if not self._matcher.consume_tokens(tokens):
-            raise ValueError(f"tokens {tokens} are not allowed here")
+            if "satisfy the grammar" in self._matcher.get_error():
+                raise ValueError(f"tokens {tokens} are not allowed here")
+            return False  # the engine gave up
         path = self._path_after(tokens, self._left - len(tokens))
         if path is None:
-            self._matcher.rollback(len(tokens))
+            self._matcher.rollback(len(tokens))  # in vain where the engine has given up
             return False
         self._commit(tokens, path)
         return True

@@ -176,6 +176,27 @@ def test_a_repeating_model_leaves_its_string_and_its_number(tiny):
     assert tiny.tokenizer.decode(phrase[:written]).count("the goose and the gem") in (2, 3)
 
 
+def test_a_pattern_of_too_many_states_still_gives_whole_replies(tiny):
+    words = {"type": "string", "pattern": r"^$|(^(?:\S+\s+){0,99}\S+$)", "maxLength": 5000}
+    schema = {"type": "object", "properties": {"a": words, "b": words}, "required": ["a", "b"]}
+    given_up = 0
+    for seed in range(12):
+        grammar = tiny.tokenizer.grammars.of_json(schema)
+        guides = [grammar.guide(90), grammar.guide(30)]  # one engine state for both
+        replies = tiny.generate_batch(
+            [tiny.tokenizer.encode("x")] * 2,
+            max_tokens=90,
+            sampling=[Sampling(temperature=2.0, seed=seed), Sampling()],
+            stop_ids=tiny.tokenizer.end_ids,
+            guides=guides,
+        )
+        for each in replies:
+            value = json.loads(tiny.tokenizer.decode([step.token for step in each.steps]))
+            Draft202012Validator(schema).validate(value)
+        given_up += not grammar.sound()
+    assert given_up
+
+
 def test_an_impossible_budget_names_the_mend(tiny):
     with pytest.raises(BudgetError, match=r"max_tokens=3 .* raise max_tokens"):
         json_guide(
