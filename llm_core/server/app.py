@@ -70,14 +70,14 @@ def _add_work(app: FastAPI, models: Models, workshop: Workshop) -> None:
         job = await run_in_threadpool(ChatJob, models, body, record_of(request.scope))
         if body.stream:
             return Events(workshop, job.chunks, job.cancel)
-        made = await workshop.answer(request.receive, job.whole, job.cancel)
+        made = await workshop.answer(request.scope, request.receive, job.whole, job.cancel)
         return JSONResponse(made.model_dump())
 
     @app.post("/v1/embeddings", response_model=VectorList, tags=["embeddings"])
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
         """Embed texts; what is beyond the model's window of tokens is left out."""
         job = EmbeddingsJob(models, body, record_of(request.scope))
-        made = await workshop.answer(request.receive, job.whole, job.cancel)
+        made = await workshop.answer(request.scope, request.receive, job.whole, job.cancel)
         return JSONResponse(made.model_dump())
 
 

@@ -5,16 +5,15 @@ Needs nothing but asyncio, and belongs to one event loop: no method blocks.
 
 import asyncio
 import random
-from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from llm_core.errors import ModelError
+from llm_core.server.promises import Promises
 
 _LONGEST = 60.0  # seconds; clients of the OpenAI API ignore a longer Retry-After
 _GRACE = 2.0  # seconds that one may be late: clients round up what they are told
-_EARLY = 0.005
 _FIRST_GUESS = 0.2  # seconds that a slot is held; who comes back too early loses nothing
 _WEIGHT = 0.1  # at least, of the newest request in the mean time that a slot is held
 
@@ -41,8 +40,9 @@ class Gate:
 
     A request that finds the queue full is told when to come back. Each is given a later time
     than the one before, at the pace at which slots come free, so that those who were turned
-    away do not all return at once. Room is kept for those who are about to return: otherwise
-    whoever asks again as soon as he is served would keep them out for good.
+    away do not all return at once. Room is kept for those who are about to return, and `slots`
+    of them may wait beyond the queue: otherwise whoever asks again as soon as he is served
+    would keep them out for good.
     """
 
     def __init__(self, slots: int, queue: int) -> None:
@@ -57,7 +57,7 @@ class Gate:
         self._empty.set()
         self._held = _FIRST_GUESS  # mean seconds that a slot is held
         self._ended = 0  # requests that have held one
-        self._promises: list[float] = []  # ascending: when those turned away may return
+        self._promises = Promises()
 
     @property
     def inside(self) -> int:
@@ -75,18 +75,20 @@ class Gate:
         return self._draining
 
     @asynccontextmanager
-    async def enter(self) -> AsyncIterator[None]:
+    async def enter(self, who: Hashable | None = None) -> AsyncIterator[None]:
         """Hold a slot inside the block, after those who came first.
 
-        Raises QueueFullError or DrainingError, both at once.
+        `who` is what a client that comes again is known by. Raises QueueFullError or
+        DrainingError, both at once.
         """
-        await self._take()
+        await self._take(who)
         began = asyncio.get_running_loop().time()
         try:
             yield
         finally:
             held = asyncio.get_running_loop().time() - began
             self._ended += 1
+            self._promises.served(who)
             self._held += max(_WEIGHT, 1 / self._ended) * (held - self._held)
             self._pass_on()
 
@@ -103,17 +105,21 @@ class Gate:
             return False
         return True
 
-    async def _take(self) -> None:
+    async def _take(self, who: Hashable | None) -> None:
         if self._draining:
             raise DrainingError
         self._empty.clear()
         if self._inside < self.slots:
             self._inside += 1
             return
-        returns = self._returns()
+        now = asyncio.get_running_loop().time()
+        self._promises.forget(now - _GRACE - self._pace())
+        returns = self._promises.keep(now, who)
         room = self.queue - len(self._line)
-        if room <= (0 if returns else self._expected()):
-            raise QueueFullError(self._retry_after(first=returns), len(self._line))
+        # Those who will return before all who wait now have been let in.
+        expected = self._promises.expected(now + (len(self._line) + 1) * self._pace())
+        if room <= (-min(self.slots, self.queue) if returns else expected):
+            raise QueueFullError(self._retry_after(now, who, first=returns), len(self._line))
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
         try:
@@ -138,27 +144,11 @@ class Gate:
         """Seconds from one slot that comes free to the next."""
         return self._held / self.slots
 
-    def _returns(self) -> bool:
-        """Whether a request that comes now is one that was told to; its promise is kept then."""
-        now = asyncio.get_running_loop().time()
-        gone = bisect_left(self._promises, now - _GRACE - self._pace())
-        del self._promises[:gone]
-        due = bool(self._promises) and self._promises[0] <= now + _EARLY
-        if due:
-            del self._promises[0]
-        return due
-
-    def _expected(self) -> int:
-        """How many will return before those who wait now have been let in."""
-        soon = asyncio.get_running_loop().time() + (len(self._line) + 1) * self._pace()
-        return bisect_right(self._promises, soon)
-
-    def _retry_after(self, first: bool) -> float:
+    def _retry_after(self, now: float, who: Hashable | None, *, first: bool) -> float:
         """Seconds until there should be room behind all who were sent away, or before them."""
-        now = asyncio.get_running_loop().time()
-        last = self._promises[-1] if self._promises and not first else now
+        last = now if first else self._promises.last or now
         wait = max(last, now) + self._pace() - now
         if wait > _LONGEST:  # no more room in the plan: anywhere in its later half
             return random.uniform(_LONGEST / 2, _LONGEST)
-        insort(self._promises, now + wait)
+        self._promises.add(now + wait, who)
         return wait

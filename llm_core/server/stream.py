@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -33,14 +33,16 @@ class Workshop:
     pool: Executor
     timeout: float  # seconds, the wait for a slot included
 
-    async def run(self, work: Callable[[], T], cancel: threading.Event) -> T:
-        """Do `work` in a thread while holding a slot.
+    async def run(
+        self, work: Callable[[], T], cancel: threading.Event, who: Hashable | None = None
+    ) -> T:
+        """Do `work` in a thread while holding a slot, which `who` waits for.
 
         When the waiting task is cancelled, `cancel` is set and the slot kept until the thread
         has ended. Raises QueueFullError, DrainingError, and RequestTimeoutError.
         """
         try:
-            async with asyncio.timeout(self.timeout), self.gate.enter():
+            async with asyncio.timeout(self.timeout), self.gate.enter(who):
                 loop = asyncio.get_running_loop()
                 return await _ended(loop.run_in_executor(self.pool, work), cancel)
         except TimeoutError:
@@ -48,9 +50,17 @@ class Workshop:
                 f"the request took longer than {self.timeout:g} s; ask for less at once"
             ) from None
 
-    async def answer(self, receive: Receive, work: Callable[[], T], cancel: threading.Event) -> T:
+    async def answer(
+        self, scope: Scope, receive: Receive, work: Callable[[], T], cancel: threading.Event
+    ) -> T:
         """`run`, ended when the client hangs up; raises ClientGoneError then."""
-        return await while_connected(receive, self.run(work, cancel))
+        return await while_connected(receive, self.run(work, cancel, connection(scope)))
+
+
+def connection(scope: Scope) -> Hashable | None:
+    """What a client is known by while its connection lives: its address and port."""
+    client = scope.get("client")
+    return None if client is None else tuple(client)
 
 
 async def _ended(future: "asyncio.Future[T]", cancel: threading.Event) -> T:
@@ -111,15 +121,15 @@ class Events(Response):
         self._make = make
         self._cancel = cancel
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the protocol's arguments
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until they end or the client hangs up."""
         with contextlib.suppress(ClientGoneError):
-            await while_connected(receive, self._send(send))
+            await while_connected(receive, self._send(send, connection(scope)))
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, who: Hashable | None) -> None:
         started = False
         try:
-            async with contextlib.aclosing(self._events()) as events:
+            async with contextlib.aclosing(self._events(who)) as events:
                 async for event in events:
                     if not started:
                         started = True
@@ -138,7 +148,7 @@ class Events(Response):
             await _send_data(send, "[DONE]")
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _events(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def _events(self, who: Hashable | None) -> AsyncGenerator[dict[str, Any], None]:
         loop = asyncio.get_running_loop()
         pipe: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
@@ -146,7 +156,7 @@ class Events(Response):
             for event in self._make():
                 loop.call_soon_threadsafe(pipe.put_nowait, event)
 
-        task = asyncio.create_task(self._workshop.run(pump, self._cancel))
+        task = asyncio.create_task(self._workshop.run(pump, self._cancel, who))
         task.add_done_callback(lambda _: pipe.put_nowait(_END))
         try:
             while (event := await pipe.get()) is not _END:

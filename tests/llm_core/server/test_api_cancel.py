@@ -22,6 +22,8 @@ from tests.llm_core.server.test_api_chat import HELLO
 
 LONG = {"model": "tiny", "messages": HELLO, "max_tokens": 1500, "temperature": 2.0, "seed": 1}
 
+HTTP = {"type": "http"}
+
 
 class Client:
     """The receiving side of a request whose client hangs up when told to."""
@@ -70,7 +72,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def test_a_client_that_hangs_up_frees_its_slot_within_one_token(workshop: Workshop):
     client, work = Client(), Work()
-    answer = asyncio.create_task(workshop.answer(client.receive, work.whole, work.cancel))
+    answer = asyncio.create_task(workshop.answer(HTTP, client.receive, work.whole, work.cancel))
     work.go.release(3)
     await until(lambda: work.written == 3)
     client.gone.set()
@@ -86,8 +88,8 @@ async def test_a_client_that_hangs_up_frees_its_slot_within_one_token(workshop: 
 async def test_a_client_that_hangs_up_leaves_the_queue(workshop: Workshop):
     first, second = Work(), Work()
     staying, leaving = Client(), Client()
-    one = asyncio.create_task(workshop.answer(staying.receive, first.whole, first.cancel))
-    two = asyncio.create_task(workshop.answer(leaving.receive, second.whole, second.cancel))
+    one = asyncio.create_task(workshop.answer(HTTP, staying.receive, first.whole, first.cancel))
+    two = asyncio.create_task(workshop.answer(HTTP, leaving.receive, second.whole, second.cancel))
     await until(lambda: workshop.gate.waiting == 1)
     leaving.gone.set()
     with pytest.raises(ClientGoneError):

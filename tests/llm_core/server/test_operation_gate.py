@@ -1,4 +1,5 @@
 import asyncio
+import selectors
 
 import pytest
 
@@ -74,28 +75,65 @@ async def test_those_turned_away_are_asked_back_one_after_another():
         holder.task.cancel()
 
 
-async def test_who_was_sent_away_is_not_kept_out_by_those_who_ask_again_at_once():
-    gate, longest = Gate(1, 2), 0.0
+class Leaping(selectors.DefaultSelector):
+    """Waits for nothing: time leaps to whatever is due next."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class LeapingLoop(asyncio.SelectorEventLoop):
+    """An event loop on a clock of its own, so that a busy machine changes nothing."""
+
+    def __init__(self) -> None:
+        self._leaping = Leaping()
+        super().__init__(self._leaping)
+
+    def time(self) -> float:
+        return self._leaping.now
+
+
+async def longest_wait(gate: Gate, clients: int, seconds: float, *, known: bool) -> float:
+    """The longest that one of some clients waits which ask again as soon as they are served."""
+    clock, longest = asyncio.get_running_loop().time, 0.0
     async with gate.enter():  # it learns how long a slot is held
         await asyncio.sleep(0.01)
-    stop = asyncio.get_running_loop().time() + 2
 
-    async def client() -> None:
+    async def client(name: int) -> None:
         nonlocal longest
-        clock = asyncio.get_running_loop().time
-        while clock() < stop:
+        while clock() < seconds:
             began, served = clock(), False
             while not served:
                 try:
-                    async with gate.enter():
+                    async with gate.enter(name if known else None):
                         await asyncio.sleep(0.01)
                         served = True
                 except QueueFullError as full:
                     await asyncio.sleep(full.retry_after)
             longest = max(longest, clock() - began)
 
-    await asyncio.gather(*(client() for _ in range(9)))
-    assert longest < 1  # in turn it would be 0.09 s; kept out for good it is 2 s
+    await asyncio.gather(*(client(name) for name in range(clients)))
+    return longest
+
+
+@pytest.mark.parametrize(
+    ("slots", "queue", "clients", "in_turn"), [(1, 2, 9, 0.09), (4, 16, 100, 0.25)]
+)
+def test_who_was_sent_away_is_not_kept_out_by_those_who_ask_again_at_once(
+    slots: int, queue: int, clients: int, in_turn: float
+):
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        longest = runner.run(longest_wait(Gate(slots, queue), clients, 5, known=True))
+    assert longest < 1.5 * in_turn  # kept out for good it is 5 s
+
+
+def test_clients_that_nobody_knows_are_served_too():
+    with asyncio.Runner(loop_factory=LeapingLoop) as runner:
+        longest = runner.run(longest_wait(Gate(1, 2), 9, 30, known=False))
+    assert longest < 15  # kept out for good it is 30 s
 
 
 async def test_the_wait_follows_how_long_slots_were_held():
@@ -177,7 +215,7 @@ async def test_hundreds_at_once_all_pass_in_the_end():
         while True:
             try:
                 async with gate.enter():
-                    assert gate.inside <= 4 and gate.waiting <= 16
+                    assert gate.inside <= 4 and gate.waiting <= 16 + 4
                     await asyncio.sleep(0)
                     passed += 1
                     return
