@@ -26,9 +26,16 @@ _APART = 0.15  # how much closer to its own tool than to the other's each side o
 _PLAIN_CLOSE, _PLAIN_LOSS = 0.2, 0.2  # the same where a part plainly begins with a wish
 _PLAIN_LACKING = 0.34  # share of the needed numbers that it may leave to the rest, or to be guessed
 
-# Quotes and brackets are kept whole, as are numbers and abbreviations with dots.
+_NUMBER = (
+    r"(?:\d[\d,]*(?:\.\d+)?|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|dozen|hundred|thousand|million|once|twice|half)\b)"
+)
+_A_NUMBER = re.compile(_NUMBER, re.IGNORECASE)
+
+# Quotes, brackets and sums are kept whole, as are numbers and abbreviations with dots.
 _WHOLE = re.compile(
-    r"\"[^\"\n]{0,80}\"|“[^”\n]{0,80}”|(?<!\w)'[^'\n]{0,80}'(?!\w)|\[[^\[\]\n]*\]|\([^()\n]*\)|\{[^{}\n]*\}"
+    rf"(?i:{_NUMBER}\s+plus\s+(?={_NUMBER}))"
+    r"|\"[^\"\n]{0,80}\"|“[^”\n]{0,80}”|(?<!\w)'[^'\n]{0,80}'(?!\w)|\[[^\[\]\n]*\]|\([^()\n]*\)|\{[^{}\n]*\}"
     r"|\b(?:Dr|Mr|Mrs|Ms|St|No|vs|e\.g|i\.e|etc|approx|a\.m|p\.m|U\.S|Inc|Jr|Sr)\."
 )
 _ASKS = (
@@ -56,11 +63,6 @@ _BACK = re.compile(
 _COUNTED = re.compile(
     r"(?:(?:and|for|in|on|also|then|finally|lastly)\W+)*(?:the\s+)?"
     r"(?:first|second|third|fourth|fifth|sixth|another|other|last|next|one)\b",
-    re.IGNORECASE,
-)
-_A_NUMBER = re.compile(
-    r"\d[\d,]*(?:\.\d+)?|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|dozen|hundred|thousand|million|once|twice|half)\b",
     re.IGNORECASE,
 )
 _PLAIN = re.compile(

@@ -257,3 +257,21 @@ def test_the_last_request_is_found_and_replaced():
 def test_calls_since_the_person_last_spoke_are_counted():
     turns = [*after("a", ("f", {})), Turn("user", "b"), *after("c", ("g", {"x": 1}))]
     assert made_calls(turns) == [("g", {"x": 1})]
+
+
+def get_weather(city: str) -> str:
+    """Get the current weather in a city."""
+    raise NotImplementedError(city)
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    raise NotImplementedError(a, b)
+
+
+@pytest.mark.model
+def test_a_sum_that_is_asked_for_besides_gets_a_call_of_its_own(chat_model):
+    model = chat_model.bind_tools([get_weather, add])
+    calls = model.invoke("What is the weather in Paris, and what is 3 plus 4?").tool_calls
+    found = [(call["name"], call["args"]) for call in calls]
+    assert found == [("get_weather", {"city": "Paris"}), ("add", {"a": 3, "b": 4})]

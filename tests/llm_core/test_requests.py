@@ -39,6 +39,9 @@ def by_word(texts):
         ("Say 'one. two and find' to her", ["Say 'one. two and find' to her"]),
         ("Ask Dr. Kim for 3.5 l", ["Ask Dr. Kim for 3.5 l"]),
         ("salt and pepper", ["salt and pepper"]),
+        ("See Oslo, and what is 3 plus 4?", ["See Oslo", "what is 3 plus 4?"]),
+        ("What is Two  plus 1.5 plus six?", ["What is Two  plus 1.5 plus six?"]),
+        ("Get the 3 plus the 4", ["Get the 3", "the 4"]),
     ],
 )
 def test_a_request_is_cut_where_another_wish_begins(text, parts):
