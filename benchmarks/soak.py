@@ -2,13 +2,16 @@
 
     python -m benchmarks.soak MASKBENCH --json soak.json
     python -m benchmarks.soak MASKBENCH --model smollm2-135m --replies 200
+    python -m benchmarks.soak MASKBENCH --first 5580 --replies 100 --only Github_easy/o21053
 
 MASKBENCH is MaskBench's file of schemas, one JSON object a line, gzip or not. Without --model a
 tiny model of random weights writes: nothing tries a grammar harder than one that does not know
-what it writes. Each reply has a schema, a budget and a temperature drawn from --seed. Where the
-budget cannot hold the shortest reply, and that is said before anything is written, it is
-doubled. A whole reply that a validator refuses is asked for once more, as the chat model does,
-and is an error, not a reply, where it fails again. Progress goes to stderr, tables to stdout.
+what it writes. Each reply has a schema, a budget and a temperature drawn from --seed and its
+number. A fault names them, and is seen again with --first NUMBER --only NAME (schemas whose names
+begin so). Where the budget cannot hold the shortest reply, and that is said before anything is
+written, it is doubled. A whole reply that a validator refuses is asked for once more, as the chat
+model does, and is an error, not a reply, where it fails again. Progress goes to stderr, tables to
+stdout.
 
 The time of constraints is processor time in guides, from the compiling of the grammar on, with
 the choice of tokens under the mask, as a part of all processor time of the replies.
@@ -114,47 +117,62 @@ class Soak:
 
 @dataclass
 class _Asked:
+    number: int
     case: Case
     budget: int
     sampling: Sampling
     guide: ClockedGuide
     prompt: list[int]
 
+    @property
+    def name(self) -> str:
+        """All that it takes to ask for the same again."""
+        how = self.sampling
+        return (
+            f"{self.case.name}, number {self.number}, budget {self.budget}, "
+            f"temperature {how.temperature}, sampling seed {how.seed}"
+        )
+
 
 class Soaker:
-    """Asks one engine for replies; everything random comes from `seed`."""
+    """Asks one engine for replies; all that is random comes from `seed` and a reply's number."""
 
-    def __init__(self, engine: Engine, cases: Sequence[Case], seed: int) -> None:
+    def __init__(self, engine: Engine, cases: Sequence[Case], seed: int, first: int = 0) -> None:
         self._engine = engine
         self._cases = cases
-        self._random = random.Random(seed)
+        self._seed = seed
+        self._number = first
         self._template = ChatTemplate(engine.tokenizer)
         self._longest = engine.window // 4
         self.soak = Soak()
 
     def round(self, count: int) -> None:
         """`count` replies, side by side, and the second tries of those that are not valid."""
-        asked = [self._ask(self._random.choice(self._cases)) for _ in range(count)]
+        asked = [self._ask() for _ in range(count)]
         ready = [each for each in asked if each is not None]
         again = [each for each in self._write(ready) if each is not None]
         for each in self._write([each for each in map(self._repeat, again) if each]):
             self.soak.repaired += each is None
             self.soak.refused += each is not None
 
-    def _ask(self, case: Case) -> _Asked | None:
-        rng = self._random
+    def _ask(self) -> _Asked | None:
+        number, self._number = self._number, self._number + 1
+        rng = random.Random(f"{self._seed} {number}")
         budget = rng.choice([rng.randint(1, 30), rng.randint(10, 120), rng.randint(60, _MOST)])
+        how = Sampling(temperature=rng.choice(_TEMPERATURES), seed=rng.getrandbits(32))
+        case = rng.choice(self._cases)  # last: the rest is the same whichever there are
         hint = self._engine.tokenizer.encode(schema_hint(case.schema), marks=False)
         text = self._engine.tokenizer.decode(hint[: self._longest // 2])
         prompt = self._template.encode([Turn("user", text)])
-        how = Sampling(temperature=rng.choice(_TEMPERATURES), seed=rng.getrandbits(32))
-        return self._guided(case, budget, how, prompt)
+        return self._guided(number, case, budget, how, prompt)
 
     def _repeat(self, asked: _Asked) -> _Asked | None:
         how = Sampling(temperature=max(0.3, asked.sampling.temperature), seed=asked.budget)
-        return self._guided(asked.case, asked.budget, how, asked.prompt)
+        return self._guided(asked.number, asked.case, asked.budget, how, asked.prompt)
 
-    def _guided(self, case: Case, budget: int, how: Sampling, prompt: list[int]) -> _Asked | None:
+    def _guided(
+        self, number: int, case: Case, budget: int, how: Sampling, prompt: list[int]
+    ) -> _Asked | None:
         began = time.thread_time()
         while budget <= _MOST:
             try:
@@ -165,12 +183,12 @@ class Soaker:
             except SchemaError:
                 break
             except Exception as error:
-                self._crash(case, error)
+                self._crash(f"{case.name}, number {number}", error)
                 return None
             else:
                 spent = time.thread_time() - began
                 self.soak.all_seconds += spent
-                return _Asked(case, budget, how, ClockedGuide(guide, spent), prompt)
+                return _Asked(number, case, budget, how, ClockedGuide(guide, spent), prompt)
         self.soak.uncompiled += 1
         return None
 
@@ -190,7 +208,7 @@ class Soaker:
             )
         except Exception as error:
             if len(asked) == 1:
-                self._crash(asked[0].case, error)
+                self._crash(asked[0].name, error)
                 return [None]
             return [found for each in asked for found in self._write([each])]
         self.soak.all_seconds += time.process_time() - began
@@ -201,7 +219,7 @@ class Soaker:
 
     def _fails(self, asked: _Asked, tokens: list[int], finish: str) -> bool:
         """Whether a whole reply is not valid; counts what is not even whole."""
-        soak, name = self.soak, asked.case.name
+        soak, name = self.soak, asked.name
         soak.replies += 1
         soak.tokens += len(tokens)
         soak.guide_seconds += asked.guide.seconds
@@ -221,9 +239,9 @@ class Soaker:
             soak.keywords[str(found.validator)] += 1
         return found is not None
 
-    def _crash(self, case: Case, error: Exception) -> None:
+    def _crash(self, name: str, error: Exception) -> None:
         self.soak.crashes += 1
-        self.soak.faults.append(f"{case.name}: {type(error).__name__}: {error}")
+        self.soak.faults.append(f"{name}: {type(error).__name__}: {error}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -234,13 +252,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         with scratch as folder:
             place = resolve(given.model) if given.model else _tiny(Path(folder))
             engine = Engine(place, threads=given.threads)
-            soaker = Soaker(engine, read_cases(given.maskbench), given.seed)
+            cases = _named(read_cases(given.maskbench), given.only)
+            soaker = Soaker(engine, cases, given.seed, given.first)
             _run(soaker, given.replies)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     _show(soaker.soak, given)
     return int(not soaker.soak.sound)
+
+
+def _named(cases: Sequence[Case], name: str) -> list[Case]:
+    found = [case for case in cases if case.name.startswith(name)]
+    if not found:
+        raise ModelError(f"no schema has a name that begins with {name!r}")
+    return found
 
 
 def _run(soaker: Soaker, replies: int) -> None:
@@ -300,6 +326,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="a tiny model of random weights where it is not given")
     parser.add_argument("--replies", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first reply")
+    parser.add_argument("--only", default="", metavar="NAME", help="schemas of names so begun")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there too")
     return parser.parse_args(argv)

@@ -49,3 +49,30 @@ def test_the_command_writes_what_it_counted(tmp_path, capsys):
     assert "| malformed" in capsys.readouterr().out
     assert main([str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_a_fault_names_what_it_takes_to_see_it_again(tiny, monkeypatch):
+    case = Case("numbers", {"type": "array", "items": {"type": "number"}, "minItems": 2}, ())
+    written = []
+
+    def noted(text):
+        written.append(text)
+        raise ValueError("refused")
+
+    monkeypatch.setattr("benchmarks.soak.json.loads", noted)
+    first = Soaker(tiny, [case], 3)
+    first.round(8)
+    fault, text = first.soak.faults[5], written[5]
+    assert fault.startswith("numbers, number 5, budget ") and "refused" in fault
+    again = Soaker(tiny, [case], 3, first=5)
+    again.round(1)
+    assert again.soak.faults == [fault] and written[-1] == text
+
+
+def test_only_the_schemas_of_a_name_are_taken(tmp_path, capsys):
+    rows = [{"id": name, "schema": {"const": name}, "tests": []} for name in ("a/1", "b/1")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main([str(path), "--replies", "3", "--only", "b/"]) == 0
+    assert main([str(path), "--replies", "3", "--only", "c"]) == 2
+    assert "begins with 'c'" in capsys.readouterr().err
