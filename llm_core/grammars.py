@@ -1,6 +1,7 @@
 """Compiled grammars of one vocabulary, the last used ones kept: schemas come again and again."""
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +15,12 @@ from llm_core.finishing import MOST_TOKENS, Finisher
 from llm_core.guides import BudgetError, GrammarGuide
 from llm_core.limits import Bounds, Limits
 from llm_core.patterns import short_match
-from llm_core.schemas import closed, loosened, patterns_of
+from llm_core.schemas import closed, far_bound, loosened, narrowed, near, patterns_of
 from llm_core.tokenizer import TextTokenizer
 
-FORMS = ("closed", "open", "loose")  # of a JSON schema, the strictest first
+FORMS = ("closed", "narrow", "open", "loose")  # of a JSON schema, the strictest first
 
+_PLACE = re.compile(r"^at \d+\(\d+\): (?:failed to compile JSON schema: )?")
 _KEPT = 32
 _HINTS = 100  # patterns of a schema that are looked at
 # Short texts in formats that a search from character to character may not find.
@@ -38,16 +40,17 @@ class SchemaError(ModelError):
 
 @dataclass(frozen=True)
 class _About:
-    """What is known of a grammar's text besides: its bounds, and how its strings may end."""
+    """What is known of a grammar's text besides: its bounds, how strings end, what is too far."""
 
     bounds: Bounds | None = None
     hints: tuple[tuple[int, ...], ...] = ()
+    far: str | None = None
 
 
 class Grammar:
     """A compiled grammar, to be followed any number of times, from several threads.
 
-    `form` says what of a JSON schema it enforces: "closed", "open" or "loose".
+    `form` says what of a JSON schema it enforces: one of FORMS.
     """
 
     def __init__(
@@ -132,9 +135,10 @@ class Grammars:
 
         start = f"start: {quoted(lead)} reply" if lead else "start: reply"
         make: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
-        make = {"closed": closed, "open": dict, "loose": self._loosened}
+        make = {"closed": closed, "narrow": self._narrowed, "open": dict, "loose": self._loosened}
+        followed = near(schema)
         for form in forms:
-            text = json.dumps({**make[form](schema), "x-guidance": _STYLE})
+            text = json.dumps({**make[form](followed), "x-guidance": _STYLE})
             yield form, LLMatcher.grammar_from_lark(f"{start}\nreply: %json {text}\n")
 
     def _about(self, schema: dict[str, Any]) -> "_About":
@@ -142,10 +146,13 @@ class Grammars:
         texts |= dict.fromkeys(_SHORT)
         ends = [json.dumps(text, ensure_ascii=False)[1:] for text in texts if text is not None]
         hints = [tuple(self.tokenizer.encode(end, marks=False)) for end in ends]
-        return _About(Bounds.of(schema), tuple(sorted(hints, key=len)))
+        return _About(Bounds.of(schema), tuple(sorted(hints, key=len)), far_bound(schema))
+
+    def _narrowed(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return closed(narrowed(schema, self._knows))
 
     def _loosened(self, schema: dict[str, Any]) -> dict[str, Any]:
-        return loosened(schema, self._knows)
+        return loosened(narrowed(schema, self._knows), self._knows)
 
     def _knows(self, pattern: str) -> bool:
         from llguidance import LLMatcher
@@ -177,7 +184,7 @@ class Grammars:
         for form, text in forms:
             matcher = self._matcher(text)
             if matcher.is_error():
-                reason = reason or matcher.get_error().split("\n", 1)[0]
+                reason = reason or _told(matcher.get_error(), about.far)
                 continue
             way = self.finisher.shortest(matcher, MOST_TOKENS, about.hints)
             if way is not None:
@@ -189,6 +196,15 @@ class Grammars:
         from llguidance import LLMatcher
 
         return LLMatcher(self.tokenizer.tables, text, log_level=0)
+
+
+def _told(error: str, far: str | None) -> str:
+    """What the engine says, in one line and without where in its own text it stood."""
+    if far is not None and "range" in error:
+        return f"{far} asks for a number too large to be written; give one nearer to 0"
+    first, *lines = error.split("\n")
+    causes = (line for line in lines if line.startswith("error: "))
+    return " ".join([_PLACE.sub("", first).rstrip(":"), *islice(causes, 1)])
 
 
 def quoted(text: str) -> str:

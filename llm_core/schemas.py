@@ -11,6 +11,8 @@ Schema = dict[str, Any]
 _CHILD_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _CHILD_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _CHILDREN = ("items", "additionalProperties", "contains", "additionalItems", "not", "if", "then")
+_LEAST, _MOST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+_FAR = 1e17  # numbers beyond are not written, and bounds much beyond not followed
 _COMPOSING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "patternProperties", "if"}
 
 
@@ -31,6 +33,50 @@ def loosened(schema: Schema, compiles: Callable[[str], bool]) -> Schema:
     and patterns of keys where several could hold for the same key.
     """
     return _loosen(schema, compiles)
+
+
+def narrowed(schema: Schema, compiles: Callable[[str], bool]) -> Schema:
+    """A copy without the alternatives whose patterns cannot be followed, where others are left.
+
+    `compiles` says of a pattern whether it can be.
+    """
+
+    def narrow(node: Any, _keyword: str) -> Any:
+        if not isinstance(node, dict):
+            return node
+        out = _mapped(node, narrow)
+        for key in ("anyOf", "oneOf"):
+            parts = out[key] if isinstance(out.get(key), list) else []
+            out |= {key: kept} if (kept := [p for p in parts if _followed(p, compiles)]) else {}
+        return out
+
+    return dict(narrow(schema, ""))
+
+
+def near(schema: Schema) -> Schema:
+    """A copy without bounds so far out that no number that is written meets them."""
+
+    def child(node: Any, _keyword: str) -> Any:
+        if not isinstance(node, dict):
+            return node
+        out = _mapped(node, child)
+        for names, sign in ((_LEAST, -1), (_MOST, 1)):
+            for name in names:
+                if _is_far(out.get(name), sign):
+                    del out[name]
+        return out
+
+    return dict(child(schema, ""))
+
+
+def far_bound(schema: Any) -> str | None:
+    """The first bound that only numbers too large to be written satisfy, with its value."""
+    for node in _nodes(schema):
+        for names, sign in ((_LEAST, 1), (_MOST, -1)):
+            for name in names:
+                if _is_far(node.get(name), sign):
+                    return f"{name} {node[name]}"
+    return None
 
 
 def numbers_of(schema: Any, *names: str) -> Iterator[int]:
@@ -57,6 +103,14 @@ def _nodes(schema: Any) -> Iterator[Schema]:
             yield node
         parts = node.values() if isinstance(node, dict) else node
         waiting += [part for part in parts if isinstance(part, (dict, list))]
+
+
+def _followed(schema: Any, compiles: Callable[[str], bool]) -> bool:
+    return all(map(compiles, patterns_of(schema)))
+
+
+def _is_far(value: Any, sign: int) -> bool:
+    return isinstance(value, (int, float)) and sign * value > _FAR
 
 
 def _close(node: Schema, *, merged: bool) -> Schema:

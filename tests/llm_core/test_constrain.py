@@ -213,6 +213,43 @@ def test_a_broken_schema_is_a_schema_error(tiny):
         regex_guide("(", tiny.tokenizer, 50)
 
 
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"type": "integer", "minimum": 1e20}, r"minimum 1e\+20 asks for .* nearer to 0$"),
+        ({"type": "number", "maximum": -1e30}, r"maximum -1e\+30 asks for .* nearer to 0$"),
+        ({"type": "nonsense"}, r"compiled: Invalid type: nonsense$"),
+    ],
+)
+def test_a_schema_without_a_grammar_is_refused_in_words_of_the_schema(tiny, schema, told):
+    with pytest.raises(SchemaError, match=told):
+        json_guide(schema, tiny.tokenizer, 50)
+
+
+def test_a_pattern_without_a_grammar_is_refused_with_the_cause(tiny):
+    with pytest.raises(SchemaError, match="look-around"):
+        regex_guide("(?=a)b", tiny.tokenizer, 50)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"minimum": -(2**63), "maximum": 2**63 - 1}, {"maximum": 1e308}], ids=str
+)
+def test_bounds_of_a_number_format_are_no_hindrance(tiny, bounds):
+    for kind in ("integer", "number"):
+        schema = {"type": kind, **bounds}
+        value = json.loads(reply(tiny, json_guide(schema, tiny.tokenizer, 30), 30))
+        Draft202012Validator(schema).validate(value)
+
+
+def test_an_alternative_with_a_pattern_that_looks_ahead_is_not_chosen(tiny):
+    price = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^(?!^[-+.]*$)\d*$"}]}
+    schema = {"type": "object", "properties": {"price": price}, "required": ["price"]}
+    for seed in range(6):
+        text = reply(tiny, json_guide(schema, tiny.tokenizer, 40), 40, temperature=3.0, seed=seed)
+        assert list(json.loads(text)) == ["price"]
+        assert isinstance(json.loads(text)["price"], (int, float))
+
+
 def test_choices_are_closed(tiny):
     choices = ['say "yes"', "no", "a\nb", "não"]
     for seed in range(20):

@@ -4,7 +4,7 @@ import random
 from jsonschema import Draft202012Validator
 
 from llm_core.jsontext import JsonScan
-from llm_core.schemas import closed, loosened, numbers_of
+from llm_core.schemas import closed, far_bound, loosened, narrowed, near, numbers_of
 
 
 def test_objects_are_closed_and_required_keys_come_first():
@@ -73,6 +73,32 @@ def test_what_a_grammar_refuses_is_left_out_of_the_loose_form():
         },
         "$defs": {"d": {"type": "null"}},
     }
+
+
+def test_alternatives_that_cannot_be_followed_are_left_out_where_others_are_left():
+    hard, number = {"type": "string", "pattern": "(?=x)"}, {"type": "number"}
+    schema = {
+        "properties": {"a": {"anyOf": [number, hard]}, "b": {"oneOf": [hard, hard]}, "c": hard},
+        "items": {"anyOf": [{"items": hard}, {"anyOf": [hard, number]}]},
+    }
+    assert narrowed(schema, lambda pattern: "?=" not in pattern) == {
+        "properties": {"a": {"anyOf": [number]}, "b": {"oneOf": [hard, hard]}, "c": hard},
+        "items": {"anyOf": [{"anyOf": [number]}]},
+    }
+
+
+def test_bounds_that_no_number_meets_are_left_out():
+    whole = {"minimum": -(2**63), "maximum": 2**63 - 1}
+    some = {"exclusiveMinimum": -1e300, "maximum": 10, "properties": {"minimum": whole}}
+    assert near({"items": [some, True]}) == {
+        "items": [{"maximum": 10, "properties": {"minimum": {}}}, True]
+    }
+
+
+def test_a_bound_that_only_huge_numbers_satisfy_is_named():
+    assert far_bound({"items": {"minimum": 1e20}}) == "minimum 1e+20"
+    assert far_bound({"exclusiveMaximum": -(10**18)}) == "exclusiveMaximum -1000000000000000000"
+    assert far_bound({"minimum": -1e20, "maximum": 1e20, "x": {"minimum": "z"}}) is None
 
 
 def test_the_numbers_of_a_schema_are_found_wherever_they_stand():
