@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from llm_core.combined import COMBINES, properties_of
@@ -19,7 +20,14 @@ from llm_core.prompt import ChatTemplate, Turn
 from llm_core.prompt_format import REPAIR
 from llm_core.requests import Wish, divide
 from llm_core.structured import grammar_holds
-from llm_core.tool_choice import Chooser, Embedder, Signs, default_embedder, wants_call
+from llm_core.tool_choice import (
+    Chooser,
+    Embedder,
+    LineVectors,
+    Signs,
+    default_embedder,
+    wants_call,
+)
 from llm_core.tool_prompts import call_prompt
 from llm_core.toolcalls import ANY, AUTO, NONE, ToolSpec
 from llm_core.validation import violation
@@ -33,16 +41,24 @@ _MOST_CALLS = 16  # of one reply
 class ToolCaller:
     """Makes the calls that a conversation asks for, with the tools of its options.
 
-    Without `embeddings` the default model stands in where it is on this machine.
+    Without `embeddings` the default model stands in where it is in `cache_dir`, or in that of
+    the settings.
     """
 
     def __init__(
-        self, engine: Engine, template: ChatTemplate, writer: Writer, embeddings: Embedder | None
+        self,
+        engine: Engine,
+        template: ChatTemplate,
+        writer: Writer,
+        embeddings: Embedder | None,
+        cache_dir: Path | None = None,
     ) -> None:
         self._tokenizer = engine.tokenizer
         self._template = template
         self._writer = writer
         self._embeddings = embeddings
+        self._cache_dir = cache_dir
+        self._kept = LineVectors()
 
     def calls(self, turns: Sequence[Turn], options: CallOptions, usage: Usage) -> Parts:
         """Yield the calls as they are written; returns how many there are, 0 for an answer.
@@ -91,9 +107,11 @@ class ToolCaller:
 
     def chooser(self, options: CallOptions) -> Chooser:
         """What chooses tools under the options of a call."""
-        embedder = self._embeddings if self._embeddings is not None else default_embedder()
+        embedder = self._embeddings
+        if embedder is None:
+            embedder = default_embedder(self._cache_dir)
         score = partial(self._writer.score, options=options)
-        return Chooser(self._tokenizer, self._template, score, embedder)
+        return Chooser(self._tokenizer, self._template, score, embedder, self._kept)
 
     def _divided(self, request: str, chooser: Chooser, tools: Sequence[ToolSpec]) -> list[Wish]:
         """The parts of the request that may each be called for, with their tools."""

@@ -219,6 +219,8 @@ class LocalChatModel(BaseChatModel):
             from llm_core.store import sha256_of
 
             files += [sha256_of(file) for file in sorted(Path(adapter).glob("adapter_*"))]
+        if kwargs.get("tools"):
+            files.append(self._embeddings_name())
         return "---".join([super()._get_llm_string(stop, **kwargs), *files])
 
     @property
@@ -311,6 +313,17 @@ class LocalChatModel(BaseChatModel):
             self._hashes[folder] = model_hash(folder)
         return str(self._hashes[folder])
 
+    def _embeddings_name(self) -> str:
+        """What stands for the embeddings that help to choose tools."""
+        from llm_core.tool_choice import default_embedder, embedder_name
+
+        used = self.embeddings
+        if used is None:
+            used = default_embedder(self.cache_dir)
+        if id(used) not in self._hashes:
+            self._hashes[id(used)] = used, embedder_name(used)  # held, so that its id stays its own
+        return str(self._hashes[id(used)][1])
+
     def _cache_dir(self) -> Path:
         from llm_core.settings import load_settings
 
@@ -334,6 +347,6 @@ class LocalChatModel(BaseChatModel):
                 self.threads or settings.threads,
                 settings,
             )
-            found = Replier(engine, self.embeddings, self.window)
+            found = Replier(engine, self.embeddings, self.window, self.cache_dir)
             self._repliers[(name, *settled)] = found
         return found

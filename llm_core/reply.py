@@ -1,6 +1,7 @@
 """One reply to one conversation: text, JSON under a schema, or tool calls."""
 
 from collections.abc import Generator, Sequence
+from pathlib import Path
 
 from llm_core.calls import ToolCaller
 from llm_core.constrain import substring_guide
@@ -21,16 +22,23 @@ from llm_core.writing import Writer
 
 
 class Replier:
-    """Answers conversations with one engine, within `window` tokens where that is given."""
+    """Answers conversations with one engine, within `window` tokens where that is given.
+
+    `embeddings`, or else the default model in `cache_dir`, help to choose among tools.
+    """
 
     def __init__(
-        self, engine: Engine, embeddings: Embedder | None = None, window: int | None = None
+        self,
+        engine: Engine,
+        embeddings: Embedder | None = None,
+        window: int | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         self.engine = engine
         self.template = ChatTemplate(engine.tokenizer)
         self._writer = Writer(engine, window)
         self.window = self._writer.window
-        self._caller = ToolCaller(engine, self.template, self._writer, embeddings)
+        self._caller = ToolCaller(engine, self.template, self._writer, embeddings, cache_dir)
 
     def reply(
         self, turns: Sequence[Turn], options: CallOptions, usage: Usage

@@ -14,6 +14,8 @@ there. `python -m llm_core fit-tools` fits the weights on labelled conversations
 
 import json
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,6 +43,7 @@ MOST_JUDGED = 3
 NAT = 0.02  # what one nat of likelihood counts, in cosine
 _MOST_GAIN = 20.0  # nats; a long request must not outvote everything else
 _READ = 1200  # characters of a request's end that are judged
+_KEPT = 1024  # vectors of tools
 
 
 class Scorer(Protocol):
@@ -104,6 +107,39 @@ class Weights:
         return self.bias + sum(self.weights[name] * value for name, value in pairs)
 
 
+class LineVectors:
+    """The vectors of the tools' lines that came last, for one embedder; safe to share.
+
+    A tool comes again at every call of a conversation.
+    """
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._kept: OrderedDict[str, Floats] = OrderedDict()
+
+    def known(self, embedder: Embedder, lines: Sequence[str]) -> dict[str, Floats]:
+        """The vectors that this very embedder has given these lines."""
+        with self._lock:
+            if embedder is not self._embedder:
+                return {}
+            found = {line: self._kept[line] for line in lines if line in self._kept}
+            for line in found:
+                self._kept.move_to_end(line)
+            return found
+
+    def keep(self, embedder: Embedder, vectors: Mapping[str, Floats]) -> None:
+        """Keep vectors of an embedder, and those of another one no longer."""
+        with self._lock:
+            if embedder is not self._embedder:
+                self._embedder = embedder
+                self._kept.clear()
+            self._kept |= vectors
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+
 class Chooser:
     """Chooses tools with a chat model's likelihoods and, where there is one, an embedder."""
 
@@ -113,11 +149,13 @@ class Chooser:
         template: ChatTemplate,
         score: Scorer,
         embedder: Embedder | None,
+        kept: LineVectors | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._score = score
         self._embedder = embedder
+        self._kept = kept or LineVectors()
         self._vectors: dict[str, Floats] = {}
 
     @property
@@ -130,11 +168,14 @@ class Chooser:
         if self._embedder is None:
             raise ValueError("no closeness without an embedding model")
         lines = [tool.line() for tool in tools]
+        self._vectors |= self._kept.known(self._embedder, lines)
         wanted = [text for text in dict.fromkeys([*texts, *lines]) if text not in self._vectors]
         if wanted:
             found = np.asarray(self._embedder.embed_documents(wanted), dtype=np.float64)
             found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
             self._vectors |= dict(zip(wanted, found, strict=True))
+            new = [line for line in dict.fromkeys(lines) if line in wanted]
+            self._kept.keep(self._embedder, {line: self._vectors[line] for line in new})
         left = np.stack([self._vectors[text] for text in texts])
         cosines: Floats = left @ np.stack([self._vectors[line] for line in lines]).T
         return cosines
@@ -210,20 +251,34 @@ def probability(signs: Signs) -> float:
     return 1 / (1 + math.exp(-max(-60.0, min(60.0, weights.score(signs)))))
 
 
-def default_embedder() -> Embedder | None:
+def default_embedder(cache_dir: Path | None = None) -> Embedder | None:
     """The default embedding model where it is in the cache, shared; None where it is not."""
     from llm_core.settings import load_settings
 
     try:
-        return _shared_embedder(load_settings().cache_dir)
+        return _shared_embedder(cache_dir or load_settings().cache_dir)
     except ModelNotFoundError:
         return None
 
 
-@lru_cache(maxsize=1)  # which keeps no error: a model that is fetched meanwhile is found
+@lru_cache(maxsize=4)  # which keeps no error: a model that is fetched meanwhile is found
 def _shared_embedder(cache_dir: Path) -> Embedder:
     from llm_core.embeddings import LocalEmbeddings
 
     embedder = LocalEmbeddings(cache_dir=cache_dir)
     embedder.dimension  # noqa: B018 (finds and checks the folder)
     return embedder
+
+
+def embedder_name(embedder: Embedder | None) -> str:
+    """What tells the vectors of one embedder from those of another: a hash, or its class and model.
+
+    Weights without a manifest are read for it.
+    """
+    if embedder is None:
+        return "no embeddings"
+    if found := getattr(embedder, "model_hash", None):
+        return str(found)
+    kind = type(embedder)
+    model = getattr(embedder, "model", getattr(embedder, "model_name", ""))
+    return f"{kind.__module__}.{kind.__qualname__} {model}"

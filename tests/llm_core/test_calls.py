@@ -242,6 +242,23 @@ def test_in_auto_the_signs_decide(caller, monkeypatch):
     assert len(seen) == 2
 
 
+def test_tools_are_embedded_once_for_all_requests(tiny):
+    class Counting(ByName):
+        asked = ()
+
+        def embed_documents(self, texts):
+            self.asked = [*self.asked, *texts]
+            return super().embed_documents(texts)
+
+    words = Counting()
+    caller = ToolCaller(tiny, ChatTemplate(tiny.tokenizer), Writer(tiny), words)
+    for request in ("the weather", "double 2"):
+        assert run(caller, request, WEATHER, DOUBLE, tool_choice="any")
+    assert sorted(words.asked) == [
+        *("double 2", "double: Double it. (a)", "the weather", "weather: The weather. (city)")
+    ]
+
+
 def test_nothing_is_called_after_the_model_itself_spoke(caller, willing):
     turns = [Turn("user", "the weather"), Turn("assistant", "one moment")]
     assert run(caller, turns, WEATHER) == []

@@ -106,6 +106,18 @@ def test_the_cache_knows_models_by_their_files(tmp_path):
     assert answers[0] != answers[1]
 
 
+def test_the_cache_knows_by_which_embeddings_tools_are_chosen(tiny_folder):
+    class Hashed:
+        def __init__(self, model_hash):
+            self.model_hash = model_hash
+
+    tool = {"type": "function", "function": {"name": "now"}}
+    models = [LocalChatModel(model=str(tiny_folder), embeddings=Hashed(h)) for h in "aab"]
+    first, same, other = (model._get_llm_string(tools=[tool]) for model in models)
+    assert first == same != other
+    assert len({model._get_llm_string() for model in models}) == 1
+
+
 def test_the_settings_can_be_written_down_and_read_again(tiny_folder, tmp_path):
     model = LocalChatModel(
         model=str(tiny_folder), temperature=0.5, stop=["x"], cache_dir=tmp_path, seed=4

@@ -1,13 +1,20 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import pytest
 
+from llm_core import LocalChatModel, LocalEmbeddings
 from llm_core.prompt import ChatTemplate, Turn
+from llm_core.settings import load_settings
 from llm_core.tool_choice import (
     SIGNS,
     UNSEEN,
     Chooser,
+    LineVectors,
     Pick,
     Signs,
     default_embedder,
+    embedder_name,
     load_weights,
     probability,
     wants_call,
@@ -78,6 +85,67 @@ def test_texts_are_embedded_once(tiny):
     assert len(vectors.asked) == len(set(vectors.asked)) == 3
 
 
+def test_the_tools_of_the_next_request_are_not_embedded_again(tiny):
+    kept, first, other = LineVectors(), WordVectors(), WordVectors()
+    scores = ScriptedScores(tiny.tokenizer)
+
+    def close(embedder, text, *tools):
+        made = Chooser(tiny.tokenizer, ChatTemplate(tiny.tokenizer), scores, embedder, kept)
+        return made.closeness([text], tools).tolist()
+
+    before = close(first, "weather", WEATHER, ADD)
+    assert close(first, "weather", WEATHER, ADD) == before
+    close(first, "rain", TIME)
+    assert first.asked == [
+        *("weather", WEATHER.line(), ADD.line()),
+        *("weather", "rain", TIME.line()),
+    ]
+    assert close(other, "weather", WEATHER, ADD) == before  # of its own making
+    assert other.asked == ["weather", WEATHER.line(), ADD.line()]
+
+
+def test_only_the_vectors_that_were_used_last_are_kept():
+    kept, embedder = LineVectors(most=2), WordVectors()
+    assert kept.known(embedder, ["a"]) == {}
+    kept.keep(embedder, {"a": np.ones(1), "b": np.ones(1)})
+    assert kept.known(embedder, ["a"]) == {"a": np.ones(1)}
+    kept.keep(embedder, {"c": np.ones(1)})
+    assert kept.known(embedder, ["a", "b", "c"]).keys() == {"a", "c"}
+    assert kept.known(WordVectors(), ["a", "c"]) == {}
+
+
+def test_vectors_are_kept_from_several_threads_at_once():
+    kept, embedder = LineVectors(most=8), WordVectors()
+
+    def use(number):
+        for step in range(300):
+            line = str((number + step) % 16)
+            found = kept.known(embedder, [line])
+            if found and found[line] != float(line):
+                return False
+            kept.keep(embedder, {line: np.float64(line)})
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(use, range(8)))
+    assert len(kept.known(embedder, list(map(str, range(16))))) == 8
+
+
+def test_embedders_are_told_apart_by_their_weights_or_else_by_class_and_model():
+    class Hashed(WordVectors):
+        model_hash = "abc"
+
+    class Named(WordVectors):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+    assert embedder_name(Hashed()) == "abc"
+    names = [None, WordVectors(), Hashed(), Named("a"), Named("b")]
+    assert len(set(map(embedder_name, names))) == len(names)
+    assert embedder_name(Named("a")) == embedder_name(Named("a"))
+
+
 def test_the_signs_of_a_call_are_read_from_request_and_tool(tiny):
     scores = ScriptedScores(tiny.tokenizer, **{"call this": -2.5, "math": -9.0, "none": -50.0})
     turns = [Turn("user", "add"), Turn("assistant", "what?"), Turn("user", "the sum")]
@@ -120,3 +188,22 @@ def test_the_default_embedder_is_shared_and_found_once_it_is_there(monkeypatch, 
         assert default_embedder() is None
     found = default_embedder()
     assert found is not None and found is default_embedder()
+    assert default_embedder(tmp_path) is None
+    assert default_embedder(load_settings().cache_dir) is found
+
+
+@pytest.mark.model
+def test_a_chat_model_looks_for_the_default_embedder_in_its_own_cache(tiny_folder, tmp_path):
+    offered = {"tools": [{"type": "function", "function": {"name": "now"}}]}
+    keys = []
+    for own in (None, tmp_path):
+        model = LocalChatModel(model=str(tiny_folder), cache_dir=own)
+        replier = model._replier(model.model)
+        assert replier._caller.chooser(model._options(None, {})).sees_closeness == (own is None)
+        keys.append(
+            [
+                part in model._get_llm_string(**offered)
+                for part in (LocalEmbeddings().model_hash, "no embed")
+            ]
+        )
+    assert keys == [[True, False], [False, True]]
