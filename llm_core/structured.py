@@ -13,6 +13,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
+from llm_core.decimals import schema_of_numbers
 from llm_core.errors import StructuredOutputError
 from llm_core.tool_forms import refers_to_itself
 from llm_core.validation import violation
@@ -62,6 +63,8 @@ def json_schema_of(schema: Any) -> dict[str, Any]:
         own = dict(schema.model_json_schema())
         if refers_to_itself(own):  # LangChain's form of it ends there
             return own
+        if (numbers := schema_of_numbers(schema)) is not None:
+            return convert_to_json_schema(numbers)
     return convert_to_json_schema(schema)
 
 
