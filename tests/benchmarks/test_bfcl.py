@@ -9,15 +9,10 @@ from benchmarks.bfcl_systems import Bench, attempt, call_schema, found_calls, ou
 from llm_core.errors import ModelError
 from tests.llm_core.tiny import build_tiny
 
+KINDS = {"city": "string", "days": "integer", "rate": "number", "tags": "array", "at": "object"}
 SCHEMA = {
     "type": "object",
-    "properties": {
-        "city": {"type": "string"},
-        "days": {"type": "integer"},
-        "rate": {"type": "number"},
-        "tags": {"type": "array"},
-        "at": {"type": "object"},
-    },
+    "properties": {name: {"type": kind} for name, kind in KINDS.items()},
     "required": ["city"],
 }
 
