@@ -181,7 +181,11 @@ class Grammars:
     def _compile(self, forms: Iterator[tuple[str, str]], about: "_About") -> Grammar:
         """The first form that compiles and that a reply can follow to an end."""
         reason = ""
+        tried: set[str] = set()
         for form, text in forms:
+            if text in tried:
+                continue
+            tried.add(text)
             matcher = self._matcher(text)
             if matcher.is_error():
                 reason = reason or _told(matcher.get_error(), about.far)

@@ -18,6 +18,7 @@ from llm_core.constrain import (
     substring_guide,
 )
 from llm_core.engine import Engine
+from llm_core.grammars import Grammars
 from llm_core.sampling import Sampling
 
 TEXT = "Mr. Baker's goose cost 3.50 pounds (in 1889); it held a blue-white gem."
@@ -239,6 +240,15 @@ def test_bounds_of_a_number_format_are_no_hindrance(tiny, bounds):
         schema = {"type": kind, **bounds}
         value = json.loads(reply(tiny, json_guide(schema, tiny.tokenizer, 30), 30))
         Draft202012Validator(schema).validate(value)
+
+
+def test_a_form_that_is_the_same_as_another_is_not_tried_again(tiny, monkeypatch):
+    grammars, tried = Grammars(tiny.tokenizer), []
+    find = grammars.finisher.shortest
+    monkeypatch.setattr(grammars.finisher, "shortest", lambda *a: tried.append(find(*a)))
+    with pytest.raises(SchemaError, match="no reply that satisfies it was found"):
+        grammars.of_json({"type": "boolean"})
+    assert tried and len(tried) == 1
 
 
 def test_an_alternative_with_a_pattern_that_looks_ahead_is_not_chosen(tiny):
