@@ -128,6 +128,9 @@ def run(model: LocalChatModel, rounds: int) -> dict[str, dict[str, float]]:
     def object_of(number: int, **given: Any) -> Callable[[], Any]:
         return lambda: model.with_structured_output(schema(number)).invoke(TEXT, **given)
 
+    def drawn(seed: int) -> Callable[[], Any]:
+        return lambda: tools.invoke(ASKED, temperature=0.8, seed=seed)
+
     found: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds + 1):
         calls = {
@@ -135,9 +138,7 @@ def run(model: LocalChatModel, rounds: int) -> dict[str, dict[str, float]]:
             "object, greedy, new schema": object_of(number + 1),
             "object, temperature 0.8": object_of(0, temperature=0.8, seed=number),
             "tool call, greedy": lambda: tools.invoke(ASKED),
-            "tool call, temperature 0.8": lambda n=number: tools.invoke(
-                ASKED, temperature=0.8, seed=n
-            ),
+            "tool call, temperature 0.8": drawn(number),
         }
         for name, call in calls.items():
             result = _measured(call)
