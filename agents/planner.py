@@ -6,9 +6,8 @@ under a schema. What a search did not find is asked again in its bare words.
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import BaseModel, Field, ValidationError
@@ -16,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from agents.notes import Intake
 from agents.profile import Profile
 from agents.prompts import PLAN_SYSTEM
+from agents.structured import object_of
 from retrievers.analysis import STOP_WORDS, THAI_STOP_WORDS
 
 MAX_PARTS: Final = 4
@@ -54,11 +54,8 @@ class Planner:
     def _ask(self, question: str) -> list[str]:
         messages = [SystemMessage(PLAN_SYSTEM), HumanMessage(question)]
         try:
-            reply: Any = self._model.with_structured_output(Plan).invoke(messages)
-            found = Plan.model_validate(reply).sub_questions
-        except (OutputParserException, ValidationError, NotImplementedError):
-            # A model that cannot give structured output says so by NotImplementedError; a plan
-            # of one part needs none.
+            found = Plan.model_validate(object_of(self._model, Plan, messages)).sub_questions
+        except ValidationError:  # also where there is no object
             return [question]
         return [text.strip() for text in found if text.strip()] or [question]
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
@@ -21,6 +20,7 @@ from agents.profile import Profile
 from agents.prompts import SHORT, SHORT_REPLY, WRITE, WRITE_SYSTEM
 from agents.question import Question
 from agents.spans import candidates
+from agents.structured import object_of
 from retrievers.analysis import tokenize
 
 MAX_SENTENCE_CHARACTERS: Final = 240
@@ -134,14 +134,9 @@ class Writer:
             texts="\n".join(f"[{n}] {texts[n]}" for n in shown), question=question.text
         )
         messages: list[BaseMessage] = [SystemMessage(WRITE_SYSTEM), HumanMessage(asked)]
-        try:
-            reply: Any = self._model.with_structured_output(schema).invoke(messages)
-        except (OutputParserException, NotImplementedError):
-            # A model that cannot give structured output says so by NotImplementedError; the
-            # evidence is quoted instead.
-            return None
+        reply = object_of(self._model, schema, messages)
         if not isinstance(reply, dict):
-            return None
+            return None  # and the evidence is quoted
         sentence = _flat(str(reply.get("full_sentence") or ""))
         cited = [n for n in dict.fromkeys(reply.get("texts") or []) if n in shown][:MAX_IDS]
         if len(sentence.split()) < MIN_WORDS or not cited:
