@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, from_numpy
 
 from llm_core.copy_sources import dates_in, number_lists, numbers_in
 from llm_core.jsontext import JsonScan
-from llm_core.nearness import Nearness, stems_of
+from llm_core.nearness import Nearness, nearness, stems_of
 from llm_core.tokenizer import TextTokenizer
 from llm_core.words import is_wished, named_values
 
@@ -26,7 +26,6 @@ Bonus = dict[int, float]
 _LONGEST = 24  # bytes of one token
 _WORD_BYTE = re.compile(rb"[0-9A-Za-z\x80-\xff]")
 _WORD = re.compile(_WORD_BYTE.pattern + rb"+")
-_ODD = re.compile(rb"[)\]}>;:,|\\!?]|\.\.")
 _CLOSERS = (b'"', b'",', b'"}', b'"]', b'"}}', b'"],', b'"]}', b'"]}}')
 _NUMBER_ENDS = (b",", b"}", b"]", b"}}")
 # What a value seldom goes on to: the end of a clause, or a word that begins another.
@@ -222,15 +221,21 @@ class CopyBias:
     def _starts(self, used: set[int]) -> Bonus:
         """Where a string is to begin: the words of the source, and nothing odd."""
         copy, odd = self._strengths.copy, self._strengths.odd
-        bonus = dict.fromkeys(_odd_starts(self._tokenizer), -copy * odd)
-        for (at, end), tokens in zip(
-            self._source.words, _word_starts(self._tokenizer, self._text), strict=True
-        ):
+        bonus = dict.fromkeys(self._tokenizer.odd_starts, -copy * odd)
+        for (at, end), tokens in zip(self._source.words, self._word_starts, strict=True):
             weight = copy * (1.0 + self._nearness(at, end))
             weight *= self._strengths.used if at in used else 1.0
             for token in tokens:
                 bonus[token] = max(weight, bonus.get(token, 0.0))
         return bonus
+
+    @cached_property
+    def _word_starts(self) -> list[set[int]]:
+        """For each word of the source, the tokens that what begins there may begin with."""
+        text, found = self._source.text, self._tokenizer.by_piece
+        spans = ((at, min(at + _LONGEST, len(text))) for at, _ in self._source.words)
+        pieces = ((text[at:to] for to in range(at + 1, end + 1)) for at, end in spans)
+        return [{found[piece] for piece in each if piece in found} for each in pieces]
 
     def _used(self) -> set[int]:
         """The places in the source that values written before were copied from."""
@@ -267,7 +272,7 @@ class _Source:
 def _read(text: str) -> _Source:
     raw = text.encode()
     words = tuple((found.start(), found.end()) for found in _WORD.finditer(raw))
-    return _Source(raw, raw.lower(), words, Nearness(raw))
+    return _Source(raw, raw.lower(), words, nearness(raw))
 
 
 @lru_cache(maxsize=64)
@@ -278,20 +283,6 @@ def _stems_of(name: str, description: str) -> tuple[frozenset[str], frozenset[st
 @lru_cache(maxsize=64)
 def _named(values: tuple[str, ...], text: str) -> tuple[bytes, ...]:
     return tuple(str(each).encode() for each in named_values(values, text))
-
-
-@lru_cache(maxsize=4)
-def _odd_starts(tokenizer: TextTokenizer) -> tuple[int, ...]:
-    """The tokens that no value begins with."""
-    return tuple(token for piece, token in tokenizer.by_piece.items() if _ODD.match(piece))
-
-
-@lru_cache(maxsize=8)
-def _word_starts(tokenizer: TextTokenizer, text: str) -> tuple[tuple[int, ...], ...]:
-    """For each word of a text, the tokens that what begins there may begin with."""
-    source, found = _read(text), tokenizer.by_piece
-    pieces = ((source.text[at : at + n] for n in range(1, _LONGEST + 1)) for at, _ in source.words)
-    return tuple(tuple({found[piece] for piece in each if piece in found}) for each in pieces)
 
 
 def _raise(weights: dict[bytes, float], piece: bytes, weight: float) -> None:

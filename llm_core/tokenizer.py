@@ -1,5 +1,6 @@
 """Text to token ids and back, over one `tokenizer.json`."""
 
+import re
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from llm_core.grammars import Grammars
     from llm_core.tokenization.fast import FastStream
     from llm_core.tokenization.stream import TokenStream
+
+_CLOSING = re.compile(rb"[)\]}>;:,|\\!?]|\.\.")
 
 
 class TextTokenizer:
@@ -87,6 +90,11 @@ class TextTokenizer:
     def letters(self) -> NDArray[np.int16]:
         """The length in bytes of each token that is all letters, 0 for others."""
         return np.array([len(p) if p.isalpha() else 0 for p in self.pieces], dtype=np.int16)
+
+    @cached_property
+    def odd_starts(self) -> list[int]:
+        """The tokens that begin with a closing mark, as no value that a person means does."""
+        return [token for piece, token in self.by_piece.items() if _CLOSING.match(piece)]
 
     @cached_property
     def grammars(self) -> "Grammars":

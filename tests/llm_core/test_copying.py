@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from llm_core.copy_sources import dates_in, number_lists, numbers_in
-from llm_core.copying import STRENGTHS, CopyBias, _odd_starts
+from llm_core.copying import STRENGTHS, CopyBias
 from llm_core.nearness import Nearness
 from llm_core.words import is_wished, named_values
 
@@ -103,7 +103,7 @@ def test_the_quick_start_of_a_string_is_that_of_the_plain_rule(tiny):
         bias.accept(token)
     raw, plain = source.encode(), {}
     near = Nearness(raw)
-    for token in _odd_starts(tokenizer):
+    for token in tokenizer.odd_starts:
         plain[token] = -STRENGTHS.copy * STRENGTHS.odd
     for at in range(len(raw)):
         if not raw[at : at + 1].isalnum() or raw[at - 1 : at].isalnum():
