@@ -68,8 +68,8 @@ class ToolCaller:
         not validate, also after one repair.
         """
         wishes = self.wishes(turns, options)
-        made = {_key(name, given) for name, given in made_calls(turns)}
-        known = made if options.tool_choice == AUTO else set()
+        made = made_calls(turns) if options.tool_choice == AUTO else []
+        known = {_key(name, given) for name, given in made}
         count = 0
         for wish in wishes:
             count += yield from self._granted(wish, count, known, turns, options, usage)
@@ -91,10 +91,9 @@ class ToolCaller:
         wishes = self._divided(request, chooser, tools)
         if choice == ANY:
             return [wish for wish in wishes if not wish.waits] or wishes[:1]
-        answered = bool(turns) and turns[-1].from_tool
         if not turns or turns[-1].role != "user":
             return []
-        if answered:
+        if turns[-1].from_tool:
             wishes = _not_granted(wishes, made_calls(turns))
         else:
             wishes = [wish for wish in wishes if not wish.waits] or wishes
