@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_core.errors import ModelError
-from llm_core.prompt import Turn
+from llm_core.prompt import Role, Turn
 from llm_core.toolcalls import ToolSpec
 
 CATEGORIES = (
@@ -37,7 +37,7 @@ IRRELEVANT = ("irrelevance", "live_irrelevance")
 RELEVANT_ONLY = "live_relevance"  # some call is wanted, no matter which
 _KINDS = {"dict": "object", "float": "number", "tuple": "array"}
 _IGNORED = re.compile(r"[ ,./\-_*^'\"]")
-_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _row(raw: Mapping[str, Any]) -> Row:
     return Row(
         id=raw["id"],
         category=raw["category"],
-        turns=tuple(Turn(_ROLES[turn["role"]], turn["content"]) for turn in raw["question"][0]),  # type: ignore[arg-type]  # the table's values are roles
+        turns=tuple(Turn(_ROLES[turn["role"]], turn["content"]) for turn in raw["question"][0]),
         tools=tuple(
             ToolSpec(each["name"], each["description"], json_schema(each["parameters"]))
             for each in raw["function"]

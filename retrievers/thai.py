@@ -131,11 +131,6 @@ _MIN_WORDS = (
 _LOOKED_UP = 4000  # letters
 
 
-def may_be_broken(text: str) -> bool:
-    """A quick look whether `text` has any long run of accented letters at all."""
-    return any(len(run) >= _MIN_RUN for run in _BROKEN_RUN.findall(text))
-
-
 def is_mojibake(text: str) -> bool:
     """Whether `text` holds Thai shown as Latin-1: long runs of accented letters, words in Thai."""
     every_run = _BROKEN_RUN.findall(text)
