@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from agents.library import Library
 from agents.question import Question
-from agents.token_vectors import TokenEncoder, TokenVectors, max_similarity, mean_vector
 from retrievers.analysis import STOP_WORDS, tokenize
 from retrievers.sentences import split
+from retrievers.token_vectors import TokenEncoder, TokenVectors, max_similarity, mean_vector
 
 Matrix = NDArray[np.float64]
 

@@ -27,10 +27,10 @@ from agents.ranking import EvidenceRanker
 from agents.reporter import Reporter
 from agents.researcher import Researcher
 from agents.result import ResearchResult
-from agents.token_vectors import TokenEncoder
 from agents.verifier import Verifier
 from agents.writer import Writer
 from retrievers.cutoff import RelevanceCutoff
+from retrievers.token_vectors import TokenEncoder
 
 
 class ResearchTeam:

@@ -19,8 +19,8 @@ from agents.capabilities import ScoresReplies
 from agents.notes import Verdict
 from agents.prompts import CLAIM, CLAIM_WITHOUT_TEXT
 from agents.question import NUMBER_WORDS, Question
-from agents.token_vectors import TokenEncoder, mean_vector
 from retrievers.analysis import STOP_WORDS, tokenize
+from retrievers.token_vectors import TokenEncoder, mean_vector
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD: Final = re.compile(r"[\w'’-]+")

@@ -61,8 +61,8 @@ def collect(
     import random
 
     from agents.evidence import EvidenceFeatures
-    from agents.token_vectors import TokenEncoder
     from graphs.squad import paragraph_library
+    from retrievers.token_vectors import TokenEncoder
 
     rng = random.Random(seed)
     titles = sorted({example.title for example in examples})

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents.evidence import FEATURES, EvidenceFeatures, Scored
 from agents.question import Question
-from agents.token_vectors import TokenEncoder
+from retrievers.token_vectors import TokenEncoder
 from tests.agents.library_helpers import THAI, library_of, loaded, passages_of
 from tests.fakes import HashEmbeddings, WordEmbeddings
 

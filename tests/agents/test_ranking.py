@@ -20,7 +20,7 @@ from agents.ranking import (
     place,
     weights_for,
 )
-from agents.token_vectors import TokenEncoder
+from retrievers.token_vectors import TokenEncoder
 from tests.agents.library_helpers import STONE, library_of, loaded, passages_of
 from tests.fakes import WordEmbeddings
 

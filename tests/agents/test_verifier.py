@@ -3,8 +3,8 @@
 import pytest
 
 from agents.question import Question
-from agents.token_vectors import TokenEncoder
 from agents.verifier import Limits, Verifier, same_words
+from retrievers.token_vectors import TokenEncoder
 from tests.fakes import HashEmbeddings, ScoringChat, ScriptedChat, WordEmbeddings
 
 ASK = Question("What happened at the hotel?")

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from agents.token_vectors import Floats, TokenEncoder, TokenVectors, max_similarity, mean_vector
+from retrievers.token_vectors import Floats, TokenEncoder, TokenVectors, max_similarity, mean_vector
 from tests.fakes import HashEmbeddings, WordEmbeddings
 
 
