@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion: the formula, ties, weights, and the retriever over it."""
+"""Fusion by ranks and by scores: the formulas, ties, weights, and the retriever over them."""
 
 import pytest
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -6,7 +6,13 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
-from retrievers.fusion import FusionRetriever, reciprocal_rank_fusion
+from retrievers.fusion import (
+    FusionRetriever,
+    Normalisation,
+    normalised,
+    reciprocal_rank_fusion,
+    weighted_fusion,
+)
 
 
 class Listed(BaseRetriever):
@@ -20,10 +26,12 @@ class Listed(BaseRetriever):
         return self.documents
 
 
+def scored(id_: str, **metadata: float) -> Document:
+    return Document(id=id_, page_content=f"text {id_}", metadata=metadata)
+
+
 def listed(*ids: str, **metadata: float) -> Listed:
-    return Listed(
-        documents=[Document(id=id_, page_content=f"text {id_}", metadata=metadata) for id_ in ids]
-    )
+    return Listed(documents=[scored(id_, **metadata) for id_ in ids])
 
 
 def test_shares_add_up_over_rankings() -> None:
@@ -56,6 +64,66 @@ def test_the_retriever_joins_the_scores_of_its_parts() -> None:
     best, second = fusion.invoke("anything")
     assert (best.id, second.id) == ("b", "a")
     assert best.metadata == {"bm25": 2.0, "dense": 0.5, "rrf": pytest.approx(1 / 62 + 1 / 61)}
+
+
+def test_normalised_scores_stand_on_one_scale() -> None:
+    assert normalised([2, 6, 4], "minmax").tolist() == [0, 1, 0.5]
+    assert normalised([2, 8, 4], "max").tolist() == [0.25, 1, 0.5]
+    assert normalised([1, 3], "zscore").tolist() == [-1, 1]
+    assert normalised([3, 5], "none").tolist() == [3, 5]
+    with pytest.raises(ValueError, match="no normalisation 'softmax'"):
+        normalised([1], "softmax")  # type: ignore[arg-type]  # a name that does not exist
+
+
+@pytest.mark.parametrize(("how", "alike"), [("minmax", 1), ("zscore", 0), ("max", 1)])
+def test_scores_that_are_all_alike_do_not_divide_by_zero(how: Normalisation, alike: float) -> None:
+    assert normalised([7, 7, 7], how).tolist() == [alike] * 3
+    assert normalised([], how).tolist() == []
+
+
+def test_weighted_fusion_adds_up_normalised_scores() -> None:
+    lexical, dense = [("a", 10.0), ("b", 5.0), ("c", 0.0)], [("b", 0.9), ("c", 0.7), ("d", 0.5)]
+    fused = dict(weighted_fusion([lexical, dense], [1, 2]))
+    assert fused == pytest.approx({"b": 0.5 + 2, "a": 1, "c": 0 + 1, "d": 0})
+    assert list(fused) == ["b", "a", "c", "d"]
+
+
+def test_weighted_fusion_tells_a_narrow_lead_from_a_wide_one_which_ranks_do_not() -> None:
+    near = [("b", 1.0), ("a", 0.99), ("c", 0.0)]
+    sure = [("a", 9.0), ("c", 1.0), ("b", 0.0)]
+    assert weighted_fusion([near, sure])[0][0] == "a"
+    assert weighted_fusion([near, sure], [3, 1], "max")[0][0] == "a"
+
+
+def test_a_key_a_ranking_lacks_gets_its_least_score() -> None:
+    fused = dict(weighted_fusion([[("a", 1.0), ("b", 3.0)], [("c", 1.0)]], None, "zscore"))
+    assert fused == pytest.approx({"a": -1, "b": 1, "c": -1})
+
+
+def test_weighted_fusion_of_nothing_and_of_repeats() -> None:
+    assert weighted_fusion([]) == [] and weighted_fusion([[], []]) == []
+    assert weighted_fusion([[("a", 1.0), ("a", 4.0), ("b", 2.0)]], None, "none") == [
+        ("a", 4.0),
+        ("b", 2.0),
+    ]
+    with pytest.raises(ValueError, match="1 weights for 2 rankings"):
+        weighted_fusion([[("a", 1.0)], []], [1])
+
+
+def test_the_retriever_fuses_scores_when_it_knows_their_names() -> None:
+    first = Listed(documents=[scored("a", bm25=9.0), scored("b", bm25=1.0)])
+    second = Listed(documents=[scored("b", dense=0.9), scored("c", dense=0.1)])
+    fusion = FusionRetriever(retrievers=[first, second], scores=["bm25", "dense"], weights=[1, 2])
+    found = fusion.invoke("anything")
+    assert [d.id for d in found] == ["b", "a", "c"]
+    assert found[0].metadata == {"bm25": 1.0, "dense": 0.9, "fused": pytest.approx(2.0)}
+
+
+def test_the_retriever_wants_one_weight_and_one_score_name_each() -> None:
+    with pytest.raises(ValueError, match="1 weights for 2 retrievers"):
+        FusionRetriever(retrievers=[listed("a"), listed("b")], weights=[1])
+    with pytest.raises(ValueError, match="1 scores for 2 retrievers"):
+        FusionRetriever(retrievers=[listed("a"), listed("b")], scores=["bm25"])
 
 
 class TestFusionRetriever(RetrieversIntegrationTests):
