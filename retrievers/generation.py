@@ -4,8 +4,10 @@
 The state in the store names the folder in use, so a new one takes over in one transaction.
 """
 
+import itertools
 import shutil
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from retrievers.corpus import Corpus, vector_of
 from retrievers.dense import VectorIndex
 from retrievers.errors import IndexStoreError
 from retrievers.store_errors import store_errors
+
+_SLAB: Final = 4096  # passages whose vectors are handed on at a time
 
 
 def generation_folder(corpus: Corpus, state: str) -> Path:
@@ -30,17 +34,17 @@ def build_generation(corpus: Corpus, state: str) -> tuple[BM25Index, VectorIndex
     """
     ids: list[str] = []
     tokens: list[list[str]] = []
-    vectors: list[bytes] = []
-    for document, _, terms, vector in corpus.passages():
-        if vector is None:
-            raise IndexStoreError(f"passage {document.id} of {corpus.folder} has no vector")
-        ids.append(document.id or "")
-        tokens.append(terms)
-        vectors.append(vector)
-    lexical = BM25Index.build(ids, tokens)
+    same: dict[str, str] = {}  # each term once in memory, however many passages hold it
     dense = VectorIndex()
-    if vectors:
-        dense.put(ids, np.stack([vector_of(blob) for blob in vectors]))
+    rows = iter(corpus.index_rows())
+    while slab := list(itertools.islice(rows, _SLAB)):
+        for id_, terms, vector in slab:
+            if vector is None:
+                raise IndexStoreError(f"passage {id_} of {corpus.folder} has no vector")
+            tokens.append([same.setdefault(term, term) for term in terms])
+        ids += [id_ for id_, _, _ in slab]
+        dense.put(ids[-len(slab) :], np.stack([vector_of(blob) for _, _, blob in slab if blob]))
+    lexical = BM25Index.build(ids, tokens)
     folder = generation_folder(corpus, state)
     with store_errors(corpus.folder):
         shutil.rmtree(folder, ignore_errors=True)

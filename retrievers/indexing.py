@@ -6,9 +6,10 @@ or copied file costs no embedding, and a changed one only that of its new passag
 
 import contextlib
 import hashlib
+import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,11 +21,12 @@ from retrievers.bm25 import K1, B, BM25Index
 from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
 from retrievers.documents import unicode_name
-from retrievers.errors import TOO_SLOW, DocumentError, RetrievalError
+from retrievers.errors import TOO_SLOW, DocumentError, IndexStoreError, RetrievalError
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import searchable_text
 from retrievers.rows import DocumentRow, FileRow, NewDocument
 from retrievers.store_errors import DamagedIndexError
+from retrievers.work import LocalWork, Texts, Work
 
 if TYPE_CHECKING:
     from retrievers.reading import Job
@@ -58,6 +60,7 @@ def update_index(
     embeddings: Embeddings,
     progress: Progress | None = None,
     wait: float = WAIT,
+    work: Work | None = None,
 ) -> IndexReport:
     """Make `corpus` hold exactly the documents under `paths`.
 
@@ -65,12 +68,13 @@ def update_index(
         progress: called with a stage ("waiting", "checking", "reading", "embedding", "writing"),
             how much of it is done, and its total.
         wait: seconds to wait for another process that holds the index.
+        work: reads and embeds in place of this process, such as on a cluster.
 
     Raises:
         RetrievalError: a path is missing or holds no readable file.
         IndexStoreError: the index folder cannot be written, or another process keeps it.
     """
-    return open_index(corpus, paths, embeddings, progress, wait)[0]
+    return open_index(corpus, paths, embeddings, progress, wait, work)[0]
 
 
 def open_index(
@@ -79,6 +83,7 @@ def open_index(
     embeddings: Embeddings,
     progress: Progress | None = None,
     wait: float = WAIT,
+    work: Work | None = None,
 ) -> tuple[IndexReport, BM25Index, VectorIndex]:
     """As `update_index`; the search structures come with the report."""
     from retrievers.discover import common_root, discover
@@ -96,22 +101,42 @@ def open_index(
     sources = {_source(file, root): file for file in files}
     folders = {_source(Path(e.filename), root) + "/": e.strerror or str(e) for e in barred}
     started, notices = time.monotonic(), list[str]()
+    work = work or LocalWork(embeddings)
+    name = embedding_name(embeddings)
     with corpus.writing(wait, lambda: say("waiting", 0, 0)):
         try:
             corpus.check()
-            update = _Update(corpus, sources, root, embeddings, say, notices, folders)
+            update = _Update(corpus, sources, root, name, work, say, notices, folders)
             lexical, dense = update.run()
         except DamagedIndexError as err:
             notices.append(f"{err}; it was rebuilt from the files")
             corpus.reset()
-            update = _Update(corpus, sources, root, embeddings, say, notices, folders)
+            update = _Update(corpus, sources, root, name, work, say, notices, folders)
             lexical, dense = update.run()
+        named = json.dumps([str(path) for path in roots])
+        if corpus.meta("paths") != named:
+            corpus.set_meta(paths=named)
         corpus.pin_manifest()
         report = update.report(time.monotonic() - started, len(lexical))
     if not report.passages:
         reasons = "; ".join(f"{source}: {reason}" for source, reason in report.skipped[:3])
         raise RetrievalError(f"no file in {_names(paths)} could be read ({reasons})")
     return report, lexical, dense
+
+
+def stored_index(corpus: Corpus) -> tuple[BM25Index, VectorIndex]:
+    """The search structures as they were last published, without a look at the files.
+
+    They stay whole while an update runs, and after one that was killed or met a full disk.
+
+    Raises:
+        IndexStoreError: there are none yet, or the store cannot be read.
+        ArtefactError: they are damaged; the next update rebuilds them.
+    """
+    state = corpus.meta("state") if corpus.file.exists() else ""
+    if not state:
+        raise IndexStoreError(f"there is no finished index in {corpus.folder}: build it first")
+    return load_generation(corpus, state)
 
 
 class _Update:
@@ -122,13 +147,14 @@ class _Update:
         corpus: Corpus,
         files: dict[str, Path],
         root: Path,
-        embeddings: Embeddings,
+        embedding: str,
+        work: Work,
         say: Progress,
         notices: list[str],
         folders: dict[str, str],  # source of a folder that cannot be listed: reason
     ) -> None:
         self.corpus, self.files, self.root, self.say = corpus, files, root, say
-        self.embeddings, self.notices = embeddings, notices
+        self.embedding, self.work, self.notices = embedding, work, notices
         self.before = corpus.files()
         self.seen: dict[str, FileRow] = {}
         # source: reason; not kept, may pass
@@ -151,11 +177,10 @@ class _Update:
         """Note another recipe, model or folder than last time."""
         if self.corpus.meta("recipe") != RECIPE:
             self.corpus.start_over(RECIPE)
-        name = embedding_name(self.embeddings)
-        if self.corpus.meta("embedding") != name:
+        if self.corpus.meta("embedding") != self.embedding:
             if self.corpus.meta("embedding"):
                 self.notices.append("the embedding model changed; every passage is embedded again")
-            self.corpus.use_embedding(name)
+            self.corpus.use_embedding(self.embedding)
         root, before = unicode_name(str(self.root)), self.corpus.meta("root")
         if before != root:
             if before:
@@ -192,13 +217,11 @@ class _Update:
 
     def _read(self) -> None:
         """Forget what is gone, then read each document that is new or has another first file."""
-        from retrievers.workers import read_jobs
-
         jobs = self._forget_and_list()
         if jobs:
             self.say("reading", 0, len(jobs))
         new: list[NewDocument] = []
-        with contextlib.closing(read_jobs(jobs)) as outcomes:
+        with contextlib.closing(self.work.read(jobs)) as outcomes:
             for done, (job, outcome) in enumerate(outcomes, 1):
                 self.notices += outcome.notes
                 if outcome.document is None:
@@ -215,16 +238,17 @@ class _Update:
             self.corpus.put_files(changed)
 
     def _forget_and_list(self) -> "list[Job]":
-        """Take out what is gone; what is to be read, once for all files of the same bytes."""
+        """Note what is gone; what is to be read, once for all files of the same bytes."""
         from retrievers.reading import Job
 
         first: dict[str, str] = {}
         for source in sorted(self.seen):
             first.setdefault(self.seen[source].sha256, source)
         held = self.corpus.documents()
-        gone, lost = self.before.keys() - self.seen.keys(), held.keys() - first.keys()
-        if gone or lost:
-            self.corpus.remove(sorted(gone), sorted(lost))
+        gone = self.before.keys() - self.seen.keys()
+        if gone:
+            self.corpus.forget_files(sorted(gone))
+        self.corpus.leave(held.keys() - first.keys())
         retried = self._touched_since_given_up(held)
         return [
             Job(sha256, source, self.files[source], self.root)
@@ -246,20 +270,23 @@ class _Update:
 
     def _embed(self) -> None:
         """Embed every text that has no vector, a batch for each transaction."""
-        ids = self.corpus.without_vector()
-        for at in range(0, len(ids), BATCH):
-            self.say("embedding", at, len(ids))
-            texts = [
-                searchable_text(passage) for passage in self.corpus.fetch(ids[at : at + BATCH])
-            ]
-            hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-            self.corpus.put_vectors(hashes, self.embeddings.embed_documents(texts))
+        ids, done = self.corpus.without_vector(), 0
         if ids:
-            self.say("embedding", len(ids), len(ids))
+            self.say("embedding", 0, len(ids))
+        for hashes, vectors in self.work.embed(self._batches(ids)):
+            self.corpus.put_vectors(hashes, vectors)
+            done += len(hashes)
+            self.say("embedding", done, len(ids))
+
+    def _batches(self, ids: list[str]) -> Iterator[Texts]:
+        for at in range(0, len(ids), BATCH):
+            found = self.corpus.fetch(ids[at : at + BATCH])
+            texts = [searchable_text(passage) for passage in found]
+            yield Texts([hashlib.sha256(text.encode()).hexdigest() for text in texts], texts)
 
     def _publish(self) -> tuple[BM25Index, VectorIndex]:
         """Load the search structures of the present state, or make them."""
-        state = self.corpus.meta("state")
+        state = self.corpus.current()
         if state:
             try:
                 loaded = load_generation(self.corpus, state)
@@ -268,10 +295,9 @@ class _Update:
             except ArtefactError as err:
                 self.notices.append(f"{err}; it was rebuilt from the stored passages")
         self.say("writing", 0, 1)
-        self.corpus.drop_unused_texts()
         state = self.corpus.content_hash()
         built = build_generation(self.corpus, state)
-        self.corpus.set_meta(state=state)
+        self.corpus.publish(state)
         drop_other_generations(self.corpus, state)
         self.say("writing", 1, 1)
         return built

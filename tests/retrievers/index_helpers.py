@@ -25,10 +25,10 @@ def write_stories(folder: Path, copies: int = 1) -> Path:
 
 
 def content(index: Path) -> dict[str, object]:
-    """All that an index holds, apart from stamps of files: rows, and hashes of other files."""
+    """All that an index holds, apart from stamps and places of files: rows, and hashes of other files."""
     with sqlite3.connect(index / "corpus.sqlite") as connection:
         tables = {
-            "meta": "SELECT * FROM meta WHERE key != 'root' ORDER BY key",
+            "meta": "SELECT * FROM meta WHERE key NOT IN ('root', 'paths') ORDER BY key",
             "files": "SELECT source, sha256 FROM files ORDER BY source",
             "documents": "SELECT * FROM documents ORDER BY sha256",
             "texts": "SELECT * FROM texts ORDER BY hash",

@@ -16,8 +16,8 @@ import pytest
 
 from retrievers.corpus import Corpus
 from retrievers.errors import IndexStoreError
-from retrievers.indexing import BATCH, IndexReport, update_index
-from retrievers.pipeline import open_library
+from retrievers.indexing import BATCH, IndexReport, stored_index, update_index
+from retrievers.pipeline import HybridRetriever, open_library
 from tests.fakes import HashEmbeddings
 from tests.retrievers.index_helpers import content, write_stories
 
@@ -25,18 +25,21 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIES = 80
 TEXTS = 3 * COPIES
 BUILD = """
-import resource, sys
+import os, resource, signal, sys
 from pathlib import Path
 from retrievers.corpus import Corpus
 from retrievers.errors import RetrievalError
 from retrievers.indexing import update_index
 from tests.fakes import HashEmbeddings
-index, docs, largest_file = sys.argv[1:]
+index, docs, largest_file, last_step = sys.argv[1:]
+def say(*step):
+    print(*step, flush=True)
+    if " ".join(map(str, step)) == last_step:
+        os.kill(os.getpid(), signal.SIGKILL)
 if int(largest_file):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file),) * 2)
 try:
-    update_index(Corpus(Path(index)), [Path(docs)], HashEmbeddings(delay=0.02),
-                 lambda *step: print(*step, flush=True))
+    update_index(Corpus(Path(index)), [Path(docs)], HashEmbeddings(delay=0.02), say)
 except RetrievalError as err:
     sys.exit(f"error: {err}")
 """
@@ -60,9 +63,11 @@ def copied(built: Path, tmp_path: Path) -> Path:
     return shutil.copytree(built, tmp_path / "index")
 
 
-def start_build(index: Path, docs: Path, largest_file: int = 0) -> subprocess.Popen[str]:
+def start_build(
+    index: Path, docs: Path, largest_file: int = 0, last_step: str = ""
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(index), str(docs), str(largest_file)],
+        [sys.executable, "-c", BUILD, str(index), str(docs), str(largest_file), last_step],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -85,6 +90,19 @@ def kill_at(process: subprocess.Popen[str], step: str, seconds: float) -> None:
 def finish(index: Path, docs: Path) -> tuple[IndexReport, HashEmbeddings]:
     model = HashEmbeddings()
     return update_index(Corpus(index), [docs], model), model
+
+
+def found_in(index: Path) -> list[str]:
+    """What a search finds in the index as it was last published, without a look at the files."""
+    corpus = Corpus(index)
+    lexical, vectors = stored_index(corpus)
+    model = HashEmbeddings()
+    retriever = HybridRetriever(
+        lexical=lexical, vectors=vectors, fetch=corpus.get, embeddings=model, k=300, diversity=0
+    )
+    found = retriever.search_many(["blue carbuncle goose duck", "photograph", "red headed league"])
+    corpus.close()
+    return [document.page_content for document in found]
 
 
 @pytest.mark.parametrize(
@@ -134,6 +152,29 @@ def test_killed_while_following_changes_nothing_old_stays(
     assert report.passages == TEXTS - 3
     update_index(Corpus(tmp_path / "fresh"), [changed], HashEmbeddings())
     assert content(copied) == content(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize("step", ["reading 20 40", "embedding 0 40", "writing 0 1"])
+def test_until_an_update_is_published_the_index_before_it_answers(
+    tmp_path: Path, docs: Path, copied: Path, step: str
+) -> None:
+    before = found_in(copied)
+    changed = shutil.copytree(docs, tmp_path / "changed")
+    for number in range(40):
+        (changed / f"more{number + 1:03}" / "goose.txt").write_text(f"A duck, number {number}.")
+    shutil.rmtree(changed / "letters")
+    process = start_build(copied, changed, last_step=step)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert found_in(copied) == before
+    finish(copied, changed)
+    assert found_in(copied) != before
+
+
+def test_a_folder_without_an_index_is_told_and_left_without(tmp_path: Path) -> None:
+    with pytest.raises(IndexStoreError, match="no finished index"):
+        stored_index(Corpus(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_at_once_build_one_index(tmp_path: Path, docs: Path, built: Path) -> None:
