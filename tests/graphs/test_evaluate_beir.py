@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,13 @@ QUERIES = [{"_id": "1", "text": "where was the stone"}, {"_id": "2", "text": "un
 QRELS = "query-id\tcorpus-id\tscore\n1\ta\t2\n1\tb\t0\n"
 
 
-def write(folder: Path, *, packed: bool = False, **files: str) -> Path:
+def write(folder: Path, files: Mapping[str, str] | None = None, *, packed: bool = False) -> Path:
     """A corpus of three documents; `files` replaces the content of corpus, queries or qrels."""
+    given = files or {}
     contents = {
-        "corpus.jsonl": files.get("corpus", "".join(json.dumps(d) + "\n" for d in DOCS)),
-        "queries.jsonl": files.get("queries", "".join(json.dumps(q) + "\n" for q in QUERIES)),
-        "qrels/test.tsv": files.get("qrels", QRELS),
+        "corpus.jsonl": given.get("corpus", "".join(json.dumps(d) + "\n" for d in DOCS)),
+        "queries.jsonl": given.get("queries", "".join(json.dumps(q) + "\n" for q in QUERIES)),
+        "qrels/test.tsv": given.get("qrels", QRELS),
     }
     (folder / "qrels").mkdir(parents=True)
     for name, text in contents.items():
@@ -47,7 +49,7 @@ def test_a_corpus_is_read_plain_and_compressed(tmp_path: Path, packed: bool) -> 
 def test_the_same_seed_draws_the_same_questions(tmp_path: Path) -> None:
     queries = "".join(json.dumps({"_id": str(n), "text": f"goose {n}"}) + "\n" for n in range(40))
     qrels = "".join(f"{n}\ta\t1\n" for n in range(40))  # no heading
-    corpus = load_beir(write(tmp_path / "geese", queries=queries, qrels=qrels))
+    corpus = load_beir(write(tmp_path / "geese", {"queries": queries, "qrels": qrels}))
     assert len(corpus.queries) == 40
     assert corpus.sample(5, 1).queries == corpus.sample(5, 1).queries
     assert corpus.sample(5, 1).queries != corpus.sample(5, 2).queries
@@ -69,7 +71,7 @@ def test_a_file_in_another_layout_is_named_with_its_line(
     tmp_path: Path, files: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        load_beir(write(tmp_path / "geese", **files))
+        load_beir(write(tmp_path / "geese", files))
 
 
 def test_what_is_missing_is_named_with_what_is_there(tmp_path: Path) -> None:
