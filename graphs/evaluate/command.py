@@ -13,6 +13,7 @@ from graphs.errors import EXPECTED_ERRORS, UserError
 from graphs.evaluate.given import Given
 from graphs.evaluate.plan import Plan, checked
 from graphs.evaluate.rows import RowFile
+from graphs.evaluate.scoring import Row
 from graphs.evaluate.summary import summarise
 from graphs.evaluate.worker import INDEX
 from graphs.settings import load_settings
@@ -42,7 +43,7 @@ def run_qa(given: Given, launch: "Launch | None" = None) -> int:
                 print("stopped; run the same command again to go on", file=sys.stderr)
             if code:
                 return code
-        files = {name: RowFile(plan.folder, name) for name in systems}
+        files = {name: RowFile(plan.folder, name, Row) for name in systems}
         report = make_report(plan, files)
         if given.out is not None:
             _write_out(given.out, {**report, "rows": _plain_rows(files)})
@@ -53,7 +54,7 @@ def run_qa(given: Given, launch: "Launch | None" = None) -> int:
     return 0
 
 
-def make_report(plan: Plan, files: "dict[str, RowFile]") -> dict[str, Any]:
+def make_report(plan: Plan, files: "dict[str, RowFile[Row]]") -> dict[str, Any]:
     """The figures of every system, with what they were measured on."""
     figures = {
         name: summarise([file.rows[at] for at in sorted(file.rows)], plan.seed)
@@ -124,7 +125,7 @@ def _write_out(out: Path, report: dict[str, Any]) -> None:
         raise UserError(f"cannot write {out} ({error.strerror}): give another --out") from error
 
 
-def _plain_rows(files: "dict[str, RowFile]") -> dict[str, list[dict[str, Any]]]:
+def _plain_rows(files: "dict[str, RowFile[Row]]") -> dict[str, list[dict[str, Any]]]:
     from dataclasses import asdict
 
     return {

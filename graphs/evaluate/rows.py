@@ -2,25 +2,40 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from graphs.evaluate.scoring import Row
+from filelock import FileLock, Timeout
 
+from graphs.errors import UserError
+
+
+class Numbered(Protocol):
+    """A row: a dataclass of JSON values that knows the number of its question."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def at(self) -> int: ...
+
+
+R = TypeVar("R", bound=Numbered)
 _PACKAGES = ("agents", "graphs", "llm_core", "retrievers", "tools")
 _SCORING = ("graphs/evaluate", "graphs/qa_metrics.py", "graphs/squad.py")
 _PLAIN = (*_SCORING, "graphs/models.py", "graphs/run_model.py", "llm_core", "retrievers")
 
 
-class RowFile:
+class RowFile(Generic[R]):
     """The rows of one system; the first line is the manifest that they were made with."""
 
-    def __init__(self, folder: Path, system: str) -> None:
+    def __init__(self, folder: Path, system: str, kind: type[R]) -> None:
+        self._kind = kind
         self.path = folder / f"{system}.jsonl"
         self.manifest: dict[str, Any] | None = None
-        self.rows: dict[int, Row] = {}
+        self.rows: dict[int, R] = {}
         self._read()
 
     def begin(self, manifest: Mapping[str, Any]) -> bool:
@@ -36,7 +51,7 @@ class RowFile:
         fresh.replace(self.path)
         return same
 
-    def add(self, row: Row) -> None:
+    def add(self, row: R) -> None:
         """Keep a row, on disk before this returns."""
         self.rows[row.at] = row
         with self.path.open("a", encoding="utf-8") as file:
@@ -51,11 +66,27 @@ class RowFile:
                 if "manifest" in value:
                     self.manifest = value["manifest"]
                 else:
-                    self.rows[value["at"]] = Row(**value)
+                    self.rows[value["at"]] = self._kind(**value)
             except (ValueError, TypeError, KeyError):  # a line cut short, or of another version
                 continue
         if self.manifest is None:
             self.rows = {}
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the rows of `folder`; raises UserError where another process does."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another process runs the same evaluation in {folder}: wait for it, or give --work"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def program_hash(system: str) -> str:

@@ -30,15 +30,22 @@ class CachedEmbeddings(Embeddings):
     """Another embedding model whose vectors are kept in `folder`; processes may share it.
 
     Vectors are float32. A text that two processes need at once is embedded by one of them.
+    With `queries` off every question is embedded anew, so that its time can be measured.
     """
 
     def __init__(
-        self, embeddings: Embeddings, folder: Path, *, progress: Progress | None = None
+        self,
+        embeddings: Embeddings,
+        folder: Path,
+        *,
+        queries: bool = True,
+        progress: Progress | None = None,
     ) -> None:
         self.embeddings = embeddings
         self.model_hash = embedding_name(embeddings)
         digest = hashlib.sha256(self.model_hash.encode()).hexdigest()
         self.file = folder / f"{digest[:16]}.sqlite"
+        self._queries = queries
         self._progress = progress
         self._ready = False
 
@@ -51,6 +58,8 @@ class CachedEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a question, which may differ from that of a document."""
+        if not self._queries:
+            return self.embeddings.embed_query(text)
         return self._embed("query", [text], self._embed_queries)[0]
 
     def _embed_queries(self, texts: list[str]) -> list[list[float]]:

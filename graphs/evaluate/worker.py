@@ -5,18 +5,15 @@ python -m graphs.evaluate.worker FOLDER SYSTEM    FOLDER holds plan.json; rows g
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
-from filelock import FileLock, Timeout
-
-from graphs.errors import EXPECTED_ERRORS, UserError
+from graphs.errors import EXPECTED_ERRORS
 from graphs.evaluate.plan import Plan, read_plan
 from graphs.evaluate.progress import progress_bar
-from graphs.evaluate.rows import RowFile, program_hash
-from graphs.evaluate.scoring import Spent, Task, score
+from graphs.evaluate.rows import RowFile, alone, program_hash
+from graphs.evaluate.scoring import Row, Spent, Task, score
 from graphs.settings import settle_process
 from graphs.stopping import EXIT_STOPPED, StopSignal
 
@@ -45,7 +42,7 @@ def run_stage(
     try:
         with (
             stop.watching(),
-            _alone(plan.folder),
+            alone(plan.folder),
             progress_bar(stream, quiet=quiet) as progress,
         ):
             _stage(plan, name, kit or real_kit(), stop, progress, stream)
@@ -69,7 +66,7 @@ def _stage(
         return
     tasks = plan.tasks()
     system, manifest = build_system(name, plan, kit, stop.event)
-    file = RowFile(plan.folder, name)
+    file = RowFile(plan.folder, name, Row)
     if not file.begin({**manifest, "program": program_hash(name)}):
         print(f"{name}: the program or the model changed, so all is asked again", file=err)
     left = [at for at in range(len(tasks)) if at not in file.rows]
@@ -83,7 +80,7 @@ def _stage(
     progress(name, len(file.rows), len(tasks))
 
 
-def _ask(system: "System", file: RowFile, at: int, task: Task, stop: StopSignal) -> bool:
+def _ask(system: "System", file: RowFile[Row], at: int, task: Task, stop: StopSignal) -> bool:
     """Ask and keep one question; False where the person stopped it, and nothing is kept."""
     with stop.between_steps():
         begun, used = time.perf_counter(), time.process_time()
@@ -107,21 +104,6 @@ def peak_megabytes() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3 / 1.024), 1)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"another process runs the same evaluation in {folder}: wait for it, or give --work"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def main(argv: Sequence[str]) -> int:

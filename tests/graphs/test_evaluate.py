@@ -19,6 +19,7 @@ from graphs.evaluate.__main__ import main
 from graphs.evaluate.kit import Kit
 from graphs.evaluate.plan import Plan
 from graphs.evaluate.rows import RowFile
+from graphs.evaluate.scoring import Row
 from graphs.evaluate.worker import run_stage
 from graphs.wiring import ResearchOptions, Wired
 from retrievers.pipeline import Library, open_library
@@ -268,7 +269,7 @@ def test_a_row_cut_short_by_a_kill_is_asked_again(
     again = json.loads(run("--json", "--work", str(tmp_path / "w"))[1])
     assert parts.teams[1].calls.count("search") == 1 + 1
     assert again["ours"]["answer_hit"] == first["ours"]["answer_hit"]
-    rows = RowFile(file.parent, "ours").rows
+    rows = RowFile(file.parent, "ours", Row).rows
     assert sorted(rows) == [0, 1, 2, 3, 4] and asdict(rows[4])["at"] == 4
 
 

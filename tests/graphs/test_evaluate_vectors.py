@@ -51,6 +51,13 @@ def test_a_query_is_not_taken_for_a_document(tmp_path: Path) -> None:
     assert cached.embed_query("goose") == query
 
 
+def test_questions_can_be_embedded_anew_each_time(tmp_path: Path) -> None:
+    counting = Counting(tmp_path / "log")
+    cached = CachedEmbeddings(counting, tmp_path / "vectors", queries=False)
+    assert cached.embed_query("goose") == cached.embed_query("goose")
+    assert counting.asked() == ["goose", "goose"]
+
+
 def test_other_weights_have_vectors_of_their_own(tmp_path: Path) -> None:
     one, two = (CachedEmbeddings(HashEmbeddings(name=n), tmp_path) for n in ("one", "other"))
     assert one.file != two.file and two.model_hash == "other"
