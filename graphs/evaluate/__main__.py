@@ -1,7 +1,9 @@
 """Measure answers on questions with known answers, beside plain quoting and the plain chain.
 
 python -m graphs.evaluate qa --data dev.jsonl.gz --limit 100 --baseline
+python -m graphs.evaluate retrieval --data BEIR_FOLDER --split test
 python -m graphs.evaluate readme results.json
+python -m graphs.evaluate chunking --data dev.jsonl.gz --plot study.png
 """
 
 import sys
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graphs.commandline import new_app, run_app, switches
-from graphs.evaluate.given import Given
+from graphs.evaluate.chunking_command import GivenChunking, run_chunking
+from graphs.evaluate.given import Given, RetrievalGiven
 
 if TYPE_CHECKING:
     from graphs.evaluate.command import Launch
@@ -22,6 +25,16 @@ QA_HELP = """Ask the questions of a file through the research graph and score th
 The corpus is all paragraphs of the file, or the documents of --docs. The report goes to stdout,
 progress to stderr. What was asked is kept: the same command goes on after Ctrl-C.
 Exit codes: 0 measured, 2 something to mend, 130 stopped with Ctrl-C."""
+CHUNKING_HELP = """Compare ways of cutting documents into passages, by what a search then finds.
+
+recall@5: an answer lies in one of the first five passages. evidence@N: one passage holds the whole
+sentence of the answer, in the first N characters that are read. The same questions for all.
+Exit codes: 0 measured, 2 something to mend, 130 stopped with Ctrl-C."""
+RETRIEVAL_HELP = """Rank the documents of a corpus with relevance judgements (BEIR layout).
+
+Ours, its two halves alone, LangChain's EnsembleRetriever over the same halves, and BM25 over
+plain words, each question put to all in turn. The report goes to stdout, progress to stderr.
+What was asked is kept: the same command goes on after Ctrl-C."""
 README_HELP = """Write the tables of RESULTS between the evaluation markers of the README."""
 
 Results = Annotated[list[Path], typer.Argument(help="What `qa --json` printed, or its --out.")]
@@ -37,8 +50,16 @@ def main(argv: Sequence[str] | None = None, *, launch: "Launch | None" = None) -
 
         return run_qa(given, launch)
 
+    def retrieval(given: RetrievalGiven) -> int:
+        from graphs.evaluate.retrieval import run_retrieval
+
+        return run_retrieval(given)
+
     app = new_app(no_args_is_help=True)
     app.command("qa", help=QA_HELP)(switches(Given, qa))
+    app.command("retrieval", help=RETRIEVAL_HELP)(switches(RetrievalGiven, retrieval))
+
+    app.command("chunking", help=CHUNKING_HELP)(switches(GivenChunking, run_chunking))
 
     @app.command(help=README_HELP)
     def readme(results: Results, readme: Readme = Path("README.md"), check: Check = False) -> None:

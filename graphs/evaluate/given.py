@@ -56,3 +56,39 @@ class Given:
     work: Work = None
     fresh: Fresh = False
     quiet: Quiet = False
+
+
+Beir = Annotated[
+    Path, typer.Option("--data", help="Folder with corpus.jsonl, queries.jsonl and qrels/.")
+]
+Split = Annotated[str, typer.Option("--split", help="The judgements: qrels/SPLIT.tsv.")]
+Asked = Annotated[
+    int | None, typer.Option("--limit", help="How many questions, drawn at random [default: all].")
+]
+Systems = Annotated[
+    str | None,
+    typer.Option("--systems", help="Names with commas between [default: all but the ablation]."),
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="Folder that keeps the vectors of documents.")
+]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", help="File for a picture of it: .png, .svg or .pdf.")
+]
+
+
+@dataclass(frozen=True)
+class RetrievalGiven:
+    """The switches of `retrieval` as they were given; None is the default of the settings."""
+
+    data: Beir
+    split: Split = "test"
+    limit: Asked = None
+    seed: Seed = 0
+    as_json: AsJson = False
+    systems: Systems = None
+    plot: Plot = None
+    cache: Cache = None
+    work: Work = None
+    fresh: Fresh = False
+    quiet: Quiet = False

@@ -1,0 +1,135 @@
+"""The searches that are measured beside one another, over one index of the same documents."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from langchain_core.retrievers import BaseRetriever
+
+from graphs.errors import UserError
+from graphs.evaluate.beir import BEIR_ID
+
+if TYPE_CHECKING:
+    from langchain_core.documents import Document
+    from langchain_core.embeddings import Embeddings
+
+    from graphs.console import Progress
+    from retrievers.bm25 import BM25Index
+    from retrievers.dense import VectorIndex
+    from retrievers.ranking import Fetch
+
+DEPTH: Final = 100  # results of every contender
+OURS: Final = "ours"
+SYSTEMS: Final = (OURS, "bm25", "dense", "ensemble", "plain_bm25")
+_WORD: Final = re.compile(r"\w+")
+
+
+class Search(Protocol):
+    """Gives the ids of up to `DEPTH` documents for a question, best first."""
+
+    def __call__(self, question: str) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all contenders search: the documents, their BM25 index and their vectors."""
+
+    documents: "Sequence[Document]"
+    fetch: "Fetch"
+    lexical: "BM25Index"
+    vectors: "VectorIndex"
+    embeddings: "Embeddings"
+
+
+def index_corpus(
+    documents: "Sequence[Document]", embeddings: "Embeddings", progress: "Progress"
+) -> Shared:
+    """Index whole documents: no contender cuts them, so that rankings can be judged."""
+    from retrievers.passages import MemoryPassages
+    from retrievers.pipeline import index_documents
+
+    progress("indexing", 0, len(documents))
+    lexical, vectors = index_documents(documents, embeddings)
+    progress("indexing", len(documents), len(documents))
+    return Shared(documents, MemoryPassages(documents).get, lexical, vectors, embeddings)
+
+
+def build_contender(name: str, shared: Shared) -> Search:
+    """The search called `name`.
+
+    `bm25` and `dense` are the two halves of ours alone, and `ensemble` is LangChain's
+    EnsembleRetriever over just those, with its own defaults. `plain_bm25` counts lower-cased
+    words: what BM25 gives without an analysis of the language. `words_bm25` counts what stands
+    between spaces, which is LangChain's default.
+
+    Raises UserError for another name, or where LangChain's part is not installed.
+    """
+    builders: Mapping[str, Callable[[Shared], Search]] = {
+        OURS: _ours,
+        "bm25": lambda shared: _asked(_bm25(shared)),
+        "dense": lambda shared: _asked(_dense(shared)),
+        "ensemble": _ensemble,
+        "plain_bm25": lambda shared: _asked(_bm25_of(shared, plain_words)),
+        "words_bm25": lambda shared: _asked(_bm25_of(shared, str.split)),
+    }
+    if name not in builders:
+        raise UserError(f"there is no system {name!r}: choose among {', '.join(builders)}")
+    return builders[name](shared)
+
+
+def plain_words(text: str) -> list[str]:
+    """Lower-cased words, each as it stands."""
+    return _WORD.findall(text.lower())
+
+
+def _ours(shared: Shared) -> Search:
+    from retrievers.pipeline import HybridRetriever
+
+    retriever = HybridRetriever(
+        lexical=shared.lexical,
+        vectors=shared.vectors,
+        fetch=shared.fetch,
+        embeddings=shared.embeddings,
+        k=DEPTH,
+    )
+    return _asked(retriever)
+
+
+def _bm25(shared: Shared) -> BaseRetriever:
+    from retrievers.bm25 import BM25Retriever
+
+    return BM25Retriever(index=shared.lexical, docs=list(shared.documents), k=DEPTH)
+
+
+def _bm25_of(shared: Shared, tokenizer: Callable[[str], list[str]]) -> BaseRetriever:
+    from retrievers.bm25 import BM25Retriever
+
+    return BM25Retriever.from_documents(shared.documents, tokenizer=tokenizer, k=DEPTH)
+
+
+def _dense(shared: Shared) -> BaseRetriever:
+    from retrievers.dense import DenseRetriever
+
+    return DenseRetriever(
+        index=shared.vectors, fetch=shared.fetch, embeddings=shared.embeddings, k=DEPTH
+    )
+
+
+def _ensemble(shared: Shared) -> Search:
+    try:
+        from langchain_classic.retrievers.ensemble import EnsembleRetriever
+    except ImportError as error:
+        raise UserError(
+            "LangChain's EnsembleRetriever is not installed: pip install 'deerstalker[evaluate]',"
+            " or leave `ensemble` out of --systems"
+        ) from error
+    given: Any = {"retrievers": [_bm25(shared), _dense(shared)], "id_key": BEIR_ID}
+    return _asked(EnsembleRetriever(**given))  # its weights are filled in by a validator
+
+
+def _asked(retriever: BaseRetriever) -> Search:
+    def search(question: str) -> list[str]:
+        return [document.id or "" for document in retriever.invoke(question)[:DEPTH]]
+
+    return search

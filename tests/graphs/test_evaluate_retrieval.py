@@ -1,0 +1,111 @@
+"""The retrieval command: contenders over a small corpus with judgements."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from graphs.evaluate.given import RetrievalGiven
+from graphs.evaluate.retrieval import run_retrieval
+from tests.fakes import HashEmbeddings
+
+WORDS = [
+    "stone",
+    "goose",
+    "bank",
+    "wall",
+    "league",
+    "panel",
+    "photograph",
+    "letter",
+    "cellar",
+    "market",
+    "crop",
+    "tunnel",
+]
+
+
+def corpus(folder: Path) -> Path:
+    """Twelve documents, each about one word, and a question for each."""
+    (folder / "qrels").mkdir(parents=True)
+    docs = [
+        {"_id": f"d{n}", "title": "", "text": f"The {word} of case {n}. Nothing else was seen."}
+        for n, word in enumerate(WORDS)
+    ]
+    queries = [{"_id": f"q{n}", "text": f"which case had a {w}"} for n, w in enumerate(WORDS)]
+    for name, rows in {"corpus": docs, "queries": queries}.items():
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    lines = [f"q{n}\td{n}\t1" for n in range(len(WORDS))]
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["a\tb\tc", *lines]) + "\n")
+    return folder
+
+
+def given(folder: Path, **options: object) -> RetrievalGiven:
+    places = {"data": folder / "cases", "work": folder / "work", "cache": folder / "vectors"}
+    return RetrievalGiven(**{**places, "quiet": True, "as_json": True, **options})  # type: ignore[arg-type]  # a test's own options
+
+
+def report_of(captured: str) -> dict[str, dict[str, object]]:
+    return json.loads(captured)  # type: ignore[no-any-return]  # JSON
+
+
+def test_every_contender_gets_figures_intervals_and_a_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus(tmp_path / "cases")
+    picture = tmp_path / "plot.png"
+    assert run_retrieval(given(tmp_path, plot=picture), HashEmbeddings()) == 0
+    report = report_of(capsys.readouterr().out)
+    for name in ("ours", "bm25", "dense", "ensemble", "plain_bm25"):
+        figures = report[name]
+        assert {"ndcg@10", "recall@5", "recall@100", "mrr@10", "ms"} <= figures.keys()
+        assert figures["questions"] == len(WORDS)
+    assert report["bm25"]["ndcg@10"] == 1.0 == report["bm25"]["recall@5"]
+    assert report["differences"].keys() == {"bm25", "dense", "ensemble", "plain_bm25"}
+    assert report["settings"]["documents"] == len(WORDS)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_seed_asks_the_same_questions_and_keeps_what_was_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus(tmp_path / "cases")
+    model = HashEmbeddings()
+    options = {"limit": 5, "seed": 3, "systems": "bm25,dense"}
+    reports = []
+    for _ in range(2):
+        assert run_retrieval(given(tmp_path, **options), model) == 0
+        reports.append(report_of(capsys.readouterr().out))
+        asked = len(model.embedded)
+    assert reports[0] == reports[1]  # the times too: nothing was asked again
+    assert len(model.embedded) == asked
+    assert reports[0]["ours"]["questions"] == 5 and "ensemble" not in reports[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"split": "dev"}, "has no qrels/dev.tsv: give --split test"),
+        ({"systems": "bm26"}, "there is no system 'bm26'"),
+        ({"limit": 0}, "--limit 0 asks nothing"),
+        ({"plot": Path("nowhere") / "plot.xyz"}, "cannot draw"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, object], line: str
+) -> None:
+    corpus(tmp_path / "cases")
+    assert run_retrieval(given(tmp_path, **options), HashEmbeddings()) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("error: ") and line in said.err
+
+
+def test_a_table_is_printed_without_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus(tmp_path / "cases")
+    assert run_retrieval(given(tmp_path, as_json=False), HashEmbeddings()) == 0
+    said = capsys.readouterr()
+    assert "12 questions (test) over 12 documents of cases" in said.out
+    assert "ensemble" in said.out and said.err == ""
