@@ -127,6 +127,16 @@ class LocalEmbeddings(Embeddings):
                 vectors[rows] = _pool(self._forward(encoder, ids), ids, self._pooling)
         return vectors
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Character offsets of the tokens of a text of any length, without special tokens."""
+        encoding = self._load()[1].encode(_SURROGATE.sub("\ufffd", text))
+        return [
+            span
+            for window in (encoding, *encoding.overflowing)
+            for span, special in zip(window.offsets, window.special_tokens_mask, strict=True)
+            if not special
+        ]
+
     def tokens_and_vectors(self, text: str) -> tuple[NDArray[np.int64], Floats]:
         """Embed each token in its context: character offsets (T, 2), unit vectors (T, D).
 

@@ -252,6 +252,12 @@ def test_every_token_of_a_long_text_has_a_vector(bert: Path) -> None:
     assert "".join(text[a:b] for a, b in offsets) == text.replace(" ", "")
 
 
+def test_token_spans_are_those_of_the_token_vectors(bert: Path) -> None:
+    model, text = LocalEmbeddings(str(bert)), random_text(400, seed=2)
+    offsets, _ = model.tokens_and_vectors(text)
+    assert model.token_spans(text) == [(int(a), int(b)) for a, b in offsets]
+
+
 def test_dimension_and_hash_come_without_the_weights(bert: Path) -> None:
     model = LocalEmbeddings(str(bert))
     assert model.dimension == 32

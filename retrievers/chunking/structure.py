@@ -1,30 +1,26 @@
-"""Cut a document into passages that end where sentences end.
+"""Cut at headings and between sentences: passages that stay within a section.
 
 A passage never crosses a page or a section, is an exact slice of its page's text, and repeats
-the last sentence of the passage before it, so that no pair of sentences is torn apart.
+the last sentence of the passage before it, so that no pair of sentences is torn apart. In source
+code the headings are the definitions.
 """
 
 import bisect
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from langchain_core.documents import Document
 
-from retrievers import documents as keys
 from retrievers import sentences
-from retrievers.documents import Heading, LoadedDocument, Page, passage_id
-from retrievers.language import UNKNOWN, detect
+from retrievers.chunking.passages import Headings, Piece, Span, build, extend
+from retrievers.documents import LoadedDocument, Page
 
 TARGET: Final = 900  # characters of a passage, overlap included
 _OVERLAP_SHARE = 0.25  # a sentence longer than this share of the target is not repeated
 _SMALL_SHARE = 0.25  # a section shorter than this share is joined with the next one
 _SLACK = 0.2  # how far from the even cut a paragraph end is still preferred
-_MAX_TITLE = 160  # characters
-_MAX_SECTION = 500
-_NUMERAL = re.compile(r"[IVXLC\d]+\.?$")  # "II." names no subject: its parent does
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,27 @@ class _Section:
     first: int
     last: int
     level: int
-    path: tuple[Heading, ...]
+    path: Headings
+
+
+@dataclass(frozen=True, slots=True)
+class StructureChunker:
+    """About `target` characters a passage; `overlap` sentences stand in two neighbours."""
+
+    target: int = TARGET
+    overlap: int = 1
+
+    def __call__(self, document: LoadedDocument) -> list[Document]:
+        """The passages of `document` in reading order."""
+        return build(document, self._cut)
+
+    def _cut(self, page: Page, language: str, path: Headings) -> Iterator[Piece]:
+        marks = [(heading.start, heading.end) for heading in page.headings]
+        spans = sentences.split(page.text, language, marks)
+        for section in _sections(page, spans, path, self.target):
+            own = spans[section.first : section.last]
+            for span in pack(page.text, own, self.target, self.overlap):
+                yield span, section.path
 
 
 def chunk(document: LoadedDocument, target: int = TARGET, overlap: int = 1) -> list[Document]:
@@ -42,81 +58,16 @@ def chunk(document: LoadedDocument, target: int = TARGET, overlap: int = 1) -> l
 
     Each has `id` (`documents.passage_id`) and the metadata keys of `retrievers.documents`.
     """
-    whole = detect("\n".join(page.text[:2000] for page in document.pages[:20]))
-    passages: list[Document] = []
-    path: tuple[Heading, ...] = ()
-    for page in document.pages:
-        language = detect(page.text, default=whole)
-        spans = sentences.split(
-            page.text,
-            whole if language == UNKNOWN else language,
-            [(heading.start, heading.end) for heading in page.headings],
-        )
-        newlines = [match.start() for match in re.finditer("\n", page.text)]
-        for section in _sections(page, spans, path, target):
-            path = section.path
-            for start, end in _cut(page.text, spans[section.first : section.last], target, overlap):
-                line = bisect.bisect_left(newlines, start) + 1
-                passages.append(_passage(document, page, (start, end), line, section.path, whole))
-        path = _extend(path, page.headings)
-    return passages
+    return StructureChunker(target, overlap)(document)
 
 
-def _passage(
-    document: LoadedDocument,
-    page: Page,
-    span: tuple[int, int],
-    line: int,
-    path: tuple[Heading, ...],
-    language: str,
-) -> Document:
-    start, end = span
-    text = page.text[start:end]
-    return Document(
-        id=passage_id(document.sha256, page.number, start, end),
-        page_content=text,
-        metadata={
-            keys.SOURCE: document.source,
-            keys.DOC_HASH: document.sha256,
-            keys.PAGE: page.number,
-            **({keys.UNIT: document.unit} if page.number is not None and document.unit else {}),
-            keys.START: start,
-            keys.END: end,
-            keys.LINE: line if page.number is None else None,
-            keys.TITLE: _title(path) or document.title,
-            keys.SECTION: _section(document.title, path),
-            keys.LANGUAGE: detect(text, default=language),
-        },
-    )
-
-
-def _section(title: str, path: tuple[Heading, ...]) -> str:
-    """The document's title and every heading above, outer first."""
-    names = [title, *(" ".join(heading.text.split()) for heading in path)]
-    return " > ".join(dict.fromkeys(name for name in names if name))[:_MAX_SECTION]
-
-
-def _title(path: tuple[Heading, ...]) -> str:
-    """The lowest two headings that name a subject, outer first."""
-    named = [" ".join(h.text.split()) for h in path if not _NUMERAL.fullmatch(h.text)]
-    return " > ".join(named[-2:])[:_MAX_TITLE]
-
-
-def _extend(path: tuple[Heading, ...], headings: tuple[Heading, ...]) -> tuple[Heading, ...]:
-    for heading in headings:
-        path = (*(above for above in path if above.level < heading.level), heading)
-    return path
-
-
-def _sections(
-    page: Page, spans: list[tuple[int, int]], path: tuple[Heading, ...], target: int
-) -> Iterator[_Section]:
+def _sections(page: Page, spans: list[Span], path: Headings, target: int) -> Iterator[_Section]:
     """Runs of sentences between headings; a small section is joined with one at or below it."""
     starts = [start for start, _ in spans]
     pending: _Section | None = None
     edges = [(0, path, 0)] if spans else []
     for heading in page.headings:
-        path = _extend(path, (heading,))
+        path = extend(path, (heading,))
         edges.append((bisect.bisect_left(starts, heading.start), path, heading.level))
     for number, (first, section_path, level) in enumerate(edges):
         last = edges[number + 1][0] if number + 1 < len(edges) else len(spans)
@@ -142,10 +93,8 @@ def _joined(small: _Section, section: _Section) -> _Section:
     return _Section(small.first, section.last, level, path)
 
 
-def _cut(
-    text: str, spans: list[tuple[int, int]], target: int, overlap: int
-) -> Iterator[tuple[int, int]]:
-    """Spans of passages of nearly even size over the sentences of one section."""
+def pack(text: str, spans: list[Span], target: int, overlap: int) -> Iterator[Span]:
+    """Spans of passages of nearly even size over the sentences `spans` of `text`."""
     total = spans[-1][1] - spans[0][0]
     fresh = target * (0.85 if overlap else 1.0)  # what a passage adds beside its overlap
     count = max(1, math.ceil(total / fresh)) if total > 1.1 * target else 1
@@ -160,7 +109,7 @@ def _cut(
         first = last
 
 
-def _best_end(text: str, spans: list[tuple[int, int]], first: int, ideal: float) -> int:
+def _best_end(text: str, spans: list[Span], first: int, ideal: float) -> int:
     """Index after the last sentence of a passage: near `ideal`, at a paragraph end if one is."""
     best, best_cost = first + 1, math.inf
     for last in range(first + 1, len(spans)):
@@ -175,7 +124,7 @@ def _best_end(text: str, spans: list[tuple[int, int]], first: int, ideal: float)
     return best
 
 
-def _repeated(spans: list[tuple[int, int]], first: int, overlap: int, target: int) -> int:
+def _repeated(spans: list[Span], first: int, overlap: int, target: int) -> int:
     """How many sentences before `first` fit into the overlap."""
     count = 0
     while count < min(overlap, first):
