@@ -20,8 +20,8 @@ from agents.profile import Profile
 from agents.prompts import SHORT, SHORT_REPLY, WRITE, WRITE_SYSTEM
 from agents.question import Question
 from agents.spans import candidates
-from agents.structured import object_of
 from retrievers.analysis import tokenize
+from retrievers.query.structured import object_of
 
 MAX_SENTENCE_CHARACTERS: Final = 240
 MAX_IDS: Final = 2

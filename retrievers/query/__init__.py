@@ -1,0 +1,1 @@
+"""What is asked of an index, made from one question: normalised, corrected, expanded, filtered."""
