@@ -1,28 +1,32 @@
-"""Search by meaning: exact cosine search over embedding vectors with FAISS.
+"""Search by meaning: cosine search over embedding vectors, exact or through FAISS's indexes.
 
-`VectorIndex` keeps vectors and their ids and knows no text; `DenseRetriever` joins it to an
-embedding model and to whatever holds the documents.
+`VectorIndex` keeps vectors and their ids and knows no text; `DenseRetriever` joins it, or any other
+`DenseIndex`, to an embedding model and to whatever holds the documents.
 """
 
 import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field
+from pydantic import Field, SkipValidation
 from typing_extensions import override
 
+from retrievers.approximate import Approximate, Mask, Policy, Rows, nearest
 from retrievers.artefact import ArtefactError, read_artefact, write_artefact
 from retrievers.errors import RetrievalError
 from retrievers.ranking import Fetch, Floats, searchable_text, with_scores
 
-KIND, VERSION = "vectors", 1
+KIND, VERSION = "vectors", 2
+_FEW: Final = 1000  # rows that may stand empty in any matrix
+_SPARSE: Final = 8  # fewer than one row in so many are copied out before they are compared
+_MAPPED: Final = 64 << 20  # bytes; a larger file is mapped, not read
 
 
 def unit_rows(vectors: Any) -> Floats:
@@ -47,29 +51,75 @@ def embedding_name(embeddings: Embeddings) -> str:
     return f"{type(embeddings).__module__}.{type(embeddings).__qualname__}:{name}"
 
 
-class VectorIndex:
-    """N unit vectors in a flat FAISS index; row i belongs to `ids[i]`. Safe between threads."""
+class DenseIndex(Protocol):
+    """The dense side of an index: vectors by id, whatever engine holds them."""
 
-    def __init__(self) -> None:
-        self.ids: list[str] = []
+    def __len__(self) -> int:
+        """How many vectors are held."""
+        ...
+
+    def put(self, ids: Sequence[str], vectors: Any) -> None:
+        """Store `vectors` (N, D), one for each id; an id that is there gets the new one."""
+        ...
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Forget `ids`; ones that are not held are ignored."""
+        ...
+
+    def search(
+        self, query: Any, k: int, among: Sequence[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """The `k` ids nearest to the vector `query` (D) with their cosine, best first."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> Floats:
+        """The unit vectors of `ids`, (len(ids), D); every id must be held."""
+        ...
+
+
+class VectorIndex:
+    """N unit vectors; each row belongs to an id. Safe between threads.
+
+    Up to `policy.flat_limit` vectors every one is compared; beyond, an approximate index proposes
+    and the vectors themselves decide, so a cosine is always exact. With `fixed_rows` the owner of
+    the matrix numbers the rows, and gaps stay until it gives another matrix.
+    """
+
+    def __init__(self, policy: Policy | None = None, *, fixed_rows: bool = False) -> None:
+        self.policy = policy or Policy()
+        self.fixed_rows = fixed_rows
+        self.numbering = 0  # goes up whenever rows are numbered anew
+        self.approximate: Approximate | None = None
+        self._names: list[str | None] = []  # by row; None where the vector was removed
         self._rows: dict[str, int] = {}
-        self._faiss: Any | None = None  # made by the first vector, which sets the dimension
+        self._matrix: Floats | None = None  # made by the first vector, which sets the dimension
+        self._live: Mask | None = None  # by row; None while no row was removed
         self._lock = threading.RLock()
 
     @classmethod
-    def build(cls, ids: Sequence[str], vectors: Any) -> Self:
+    def build(cls, ids: Sequence[str], vectors: Any, policy: Policy | None = None) -> Self:
         """An index over `vectors` (N, D), any length, under `ids` (N)."""
-        index = cls()
+        index = cls(policy)
         index.put(ids, vectors)
         return index
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids held, in the order of their rows."""
+        return [name for name in self._names if name is not None]
+
+    @property
+    def names(self) -> list[str | None]:
+        """The id of each row; None where its vector was removed."""
+        return self._names
 
     @property
     def dimension(self) -> int | None:
         """Length of a vector; None while the index is empty and has never held one."""
-        return int(self._faiss.d) if self._faiss is not None else None
+        return self._matrix.shape[1] if self._matrix is not None else None
 
     def put(self, ids: Sequence[str], vectors: Any) -> None:
         """Store one vector (D) per id; an id that is there already gets the new vector.
@@ -84,27 +134,86 @@ class VectorIndex:
         if len(rows) != len(ids):
             raise ValueError(f"{len(ids)} ids for {len(rows)} vectors")
         with self._lock:
-            self._check_dimension(rows)
-            self.remove(list(latest))
-            if self._faiss is None:
-                import faiss
+            self.check_dimension(rows)
+            held = self._room(len(latest), rows.shape[1])
+            start = len(self._names)
+            held[start : start + len(latest)] = rows[list(latest.values())]
+            self.adopt(list(latest), held)
 
-                self._faiss = faiss.IndexFlatIP(rows.shape[1])
-            self._faiss.add(rows[list(latest.values())])
-            for id_ in latest:
-                self._rows[id_] = len(self.ids)
-                self.ids.append(id_)
+    def adopt(self, ids: Sequence[str], matrix: Floats) -> None:
+        """Give the rows of `matrix` (at least N + len(ids), D) after the last to new `ids`.
+
+        `matrix` takes the place of the one held and has the same rows as far as that went.
+        """
+        with self._lock:
+            self._forget(ids)
+            self._matrix = matrix
+            for id_ in ids:
+                self._rows[id_] = len(self._names)
+                self._names.append(id_)
+            if self._live is not None:
+                self._live = np.append(self._live, np.ones(len(ids), dtype=np.bool_))
+            self._tidy()
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget `ids`; ones that are not held are ignored."""
         with self._lock:
-            rows = sorted({self._rows[id_] for id_ in ids if id_ in self._rows})
-            if not rows or self._faiss is None:
-                return
-            self._faiss.remove_ids(np.asarray(rows, dtype=np.int64))
-            gone = set(rows)
-            self.ids = [id_ for row, id_ in enumerate(self.ids) if row not in gone]
-            self._rows = {id_: row for row, id_ in enumerate(self.ids)}
+            self._forget(ids)
+            self._tidy()
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        rows = [self._rows.pop(id_) for id_ in ids if id_ in self._rows]
+        if not rows:
+            return
+        if self._live is None:
+            self._live = np.ones(len(self._names), dtype=np.bool_)
+        self._live[rows] = False
+        for row in rows:
+            self._names[row] = None
+
+    @property
+    def wasted(self) -> bool:
+        """Whether so many rows stand empty that the matrix should be written anew."""
+        return len(self._names) - len(self) > max(_FEW, len(self) // 2)
+
+    def _tidy(self) -> None:
+        if self.wasted and not self.fixed_rows:
+            self._close_gaps()
+        self.promote()
+
+    def _close_gaps(self) -> None:
+        if self._matrix is not None and self._live is not None:
+            self._matrix = np.array(self._matrix[: len(self._names)][self._live])
+        self._names = list(self.ids)
+        self._rows = {id_: row for row, id_ in enumerate(self._names) if id_ is not None}
+        self._live = self.approximate = None
+        self.numbering += 1
+
+    def restore(
+        self, names: Sequence[str | None], matrix: Floats, approximate: Approximate | None = None
+    ) -> None:
+        """Hold `matrix` (at least len(names), D) in place of all; row i belongs to `names[i]`."""
+        with self._lock:
+            self._names = list(names)
+            self._rows = {id_: row for row, id_ in enumerate(self._names) if id_ is not None}
+            live = np.asarray([name is not None for name in self._names], dtype=np.bool_)
+            self._live = None if live.all() else live
+            self._matrix, self.approximate = matrix, approximate
+            self.numbering += 1
+
+    def promote(self) -> bool:
+        """Build or extend the approximate index where many rows are outside it; say if so."""
+        with self._lock:
+            rows, held = len(self._names), self.approximate
+            outside = rows - (held.size if held is not None else 0)
+            kind = self.policy.kind_for(rows)
+            if kind == "flat" or self._matrix is None or outside <= self.policy.outside_limit:
+                return False
+            if held is None or held.outgrown(rows):
+                self.approximate = Approximate.build(kind, self._matrix[:rows], self.policy)
+            else:
+                held.extend(self._matrix[:rows])
+            return True
 
     def search(
         self, query: Any, k: int, among: Sequence[str] | None = None
@@ -113,76 +222,128 @@ class VectorIndex:
 
         `among` limits the search to those ids.
         """
+        with self._lock:
+            mask: Mask | None = None
+            if among is not None:
+                mask = np.zeros(len(self._names), dtype=np.bool_)
+                mask[[self._rows[id_] for id_ in among if id_ in self._rows]] = True
+            return self.search_rows(query, k, mask)
+
+    def search_rows(self, query: Any, k: int, mask: Mask | None) -> list[tuple[str, float]]:
+        """As `search`, among the rows that `mask` (N) marks, or all."""
         vector = unit_rows(query)
         with self._lock:
-            if self._faiss is None or not self.ids or k <= 0:
+            if self._matrix is None or not self._rows or k <= 0:
                 return []
-            self._check_dimension(vector)
-            options: dict[str, Any] = {}
-            if among is not None:
-                import faiss
+            self.check_dimension(vector)
+            matrix = self._matrix[: len(self._names)]
+            if mask is not None and self._live is not None:
+                mask = mask & self._live
+            found, scores = self._nearest(matrix, vector, k, self._live if mask is None else mask)
+            pairs = zip(found.tolist(), scores.tolist(), strict=True)
+            return [(self._names[row] or "", score) for row, score in pairs]
 
-                rows = np.asarray([self._rows[i] for i in among if i in self._rows], np.int64)
-                make: Any = faiss.SearchParameters  # its keywords are added at run time
-                options["params"] = make(sel=faiss.IDSelectorBatch(rows))
-            scores, found = self._faiss.search(vector, min(k, len(self.ids)), **options)
-            order = sorted(zip(-scores[0], found[0], strict=True))  # ties: the earlier row first
-            return [(self.ids[row], float(-score)) for score, row in order if row >= 0]
+    def _nearest(
+        self, matrix: Floats, vector: Floats, k: int, allowed: Mask | None
+    ) -> tuple[Rows, Floats]:
+        """Rows and cosines: few allowed rows one by one, many through the approximate index."""
+        count = len(matrix) if allowed is None else int(allowed.sum())
+        few = max(
+            self.policy.exact_among, len(matrix) // _SPARSE if self.approximate is None else 0
+        )
+        if allowed is not None and count <= few:
+            return self._among(matrix, vector, k, np.flatnonzero(allowed))
+        held = self.approximate
+        if held is None:
+            return nearest(matrix, vector, k, allowed)
+        size = held.size
+        after, _ = nearest(matrix[size:], vector, k, None if allowed is None else allowed[size:])
+        proposed = held.propose(vector, k, allowed)
+        return self._among(matrix, vector, k, np.sort(np.concatenate([proposed, after + size])))
+
+    @staticmethod
+    def _among(matrix: Floats, vector: Floats, k: int, rows: Rows) -> tuple[Rows, Floats]:
+        """The best `k` of `rows`, in ascending order, compared one by one."""
+        found, scores = nearest(matrix[rows], vector, k)
+        return rows[found], scores
 
     def vectors(self, ids: Sequence[str]) -> Floats:
         """The stored unit vectors of `ids`, (len(ids), D); every id must be held."""
         with self._lock:
-            if self._faiss is None:
+            if self._matrix is None:
                 return np.zeros((0, 0), dtype=np.float32)
-            rows = np.asarray([self._rows[id_] for id_ in ids], dtype=np.int64)
-            found: Floats = self._faiss.reconstruct_batch(rows)
+            found: Floats = np.array(self._matrix[[self._rows[id_] for id_ in ids]])
             return found
 
     def save(self, folder: Path, **facts: Any) -> None:
         """Write the index to `folder`, replacing what is there in one step."""
         with self._lock:
-            write_artefact(folder, KIND, VERSION, self.write_files, **facts)
+            if self._live is not None:
+                self._close_gaps()
+                self.promote()
+            held = self.approximate
+            if held is not None:
+                facts |= {"approximate": {"kind": held.kind, "trained": held.trained}}
+            write_artefact(folder, KIND, VERSION, self._write_files, **facts)
 
-    def write_files(self, folder: Path) -> None:
-        """Write `ids.json` and, when there is a vector, `vectors.faiss` into `folder`."""
+    def _write_files(self, folder: Path) -> None:
         (folder / "ids.json").write_text(json.dumps(self.ids), encoding="utf-8")
-        if self._faiss is not None:
-            import faiss
-
-            faiss.write_index(self._faiss, str(folder / "vectors.faiss"))
+        if self._matrix is not None:
+            np.save(folder / "vectors.npy", self._matrix[: len(self._names)])
+        if self.approximate is not None:
+            self.approximate.save(folder / "approximate.faiss")
 
     @classmethod
-    def load(cls, folder: Path, kind: str = KIND, version: int = VERSION) -> Self:
-        """Read an index that `save` wrote, after checking its checksums.
+    def load(cls, folder: Path, policy: Policy | None = None) -> Self:
+        """Open an index that `save` wrote, after checking its checksums; many vectors are mapped.
 
         Raises:
             ArtefactError: it is missing, damaged, or of another version.
         """
-        read_artefact(folder, kind, version)
-        index = cls()
-        index.ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
-        index._rows = {id_: row for row, id_ in enumerate(index.ids)}
-        if (folder / "vectors.faiss").exists():
-            import faiss
-
-            index._faiss = faiss.read_index(str(folder / "vectors.faiss"))
-        held = index._faiss.ntotal if index._faiss is not None else 0
-        if held != len(index.ids):
-            raise ArtefactError(f"{folder} holds {held} vectors for {len(index.ids)} ids")
+        facts = read_artefact(folder, KIND, VERSION)
+        index = cls(policy)
+        ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+        file = folder / "vectors.npy"
+        mapped = file.exists() and file.stat().st_size > _MAPPED
+        matrix = np.load(file, mmap_mode="r" if mapped else None) if file.exists() else None
+        if (0 if matrix is None else len(matrix)) != len(ids):
+            raise ArtefactError(f"{folder} does not hold a vector for each of its {len(ids)} ids")
+        near = None
+        if kept := facts.get("approximate"):
+            at = folder / "approximate.faiss"
+            near = Approximate.open(at, kept["kind"], kept["trained"], index.policy)
+        if matrix is not None:
+            index.restore(ids, matrix, near)
         return index
 
-    def _check_dimension(self, rows: Floats) -> None:
-        if self._faiss is not None and rows.shape[1] != self._faiss.d:
+    def _room(self, rows: int, dimension: int) -> Floats:
+        """The matrix, with room for `rows` more; it grows by half, so that adding stays cheap."""
+        used, held = len(self._names), self._matrix
+        if held is not None and held.flags.writeable and len(held) >= used + rows:
+            return held
+        grown = np.empty((max(used + rows, used + used // 2), dimension), dtype=np.float32)
+        if held is not None:
+            grown[:used] = held[:used]
+        return grown
+
+    def check_dimension(self, rows: Floats) -> None:
+        """Accept vectors (N, D) of the length held.
+
+        Raises:
+            RetrievalError: they are of another length.
+        """
+        if self._matrix is not None and rows.shape[1] != self._matrix.shape[1]:
             raise RetrievalError(
-                f"vectors of {rows.shape[1]} numbers do not fit an index of {self._faiss.d}: "
-                "use the embedding model the index was made with, or build another index"
+                f"vectors of {rows.shape[1]} numbers do not fit an index of "
+                f"{self._matrix.shape[1]}: use the embedding model the index was made with, "
+                "or build another index"
             )
 
 
 class DenseRetriever(BaseRetriever):
     """Search by meaning over a vector index; metadata of a hit holds `dense`, the cosine."""
 
-    index: VectorIndex = Field(repr=False)
+    index: SkipValidation[DenseIndex] = Field(repr=False)
     fetch: Fetch = Field(repr=False)
     embeddings: Embeddings = Field(repr=False)
     k: int = 4
