@@ -1,35 +1,134 @@
-"""A LangChain vector store on FAISS: exact cosine search, upsert by id, a checked file format.
+"""A LangChain vector store on FAISS: in memory or in a folder, exact or approximate by size.
 
-Saved as a folder of `vectors.faiss`, `ids.json` and `documents.jsonl` with checksums; nothing in
-it is ever unpickled.
+    store = FaissStore.open(Path("store"), embeddings)
+    store.add_documents(documents)
+    store.similarity_search("question", filter={"year": {"$gte": 2020}})
+
+Cosine search, upsert and delete by id, filters on metadata. In a folder every call that returned
+stays, whatever happens to the process; other processes see it, and nothing is ever unpickled.
 """
 
-import json
+import shutil
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
+import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from typing_extensions import override
 
-from retrievers.artefact import write_artefact
-from retrievers.dense import VectorIndex
+from retrievers.approximate import Mask, Policy
+from retrievers.columns import Columns
+from retrievers.dense import embedding_name, unit_rows
+from retrievers.file_shelf import FileShelf
+from retrievers.filters import Where, parse_where
 from retrievers.mmr import mmr
+from retrievers.ranking import Floats
+from retrievers.shelf import MemoryShelf, Shelf
 
-KIND, VERSION = "faiss-store", 1
-Filter: TypeAlias = Callable[[Document], bool] | dict[str, Any] | None
+Filter: TypeAlias = Callable[[Document], bool] | Where | None
+_BATCH: Final = 1000  # documents copied at once
 
 
 class FaissStore(VectorStore):
-    """Documents and their vectors in memory, saved to and loaded from a folder."""
+    """Documents and their vectors. Safe between threads; in a folder, between processes too."""
 
-    def __init__(self, embedding: Embeddings) -> None:
+    def __init__(self, embedding: Embeddings, *, policy: Policy | None = None) -> None:
         self._embedding = embedding
-        self._index = VectorIndex()
-        self._documents: dict[str, Document] = {}
+        self._hold(MemoryShelf(policy))
+
+    def _hold(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._columns = Columns(shelf.scan)
+        self._numbering = shelf.index.numbering
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        embedding: Embeddings,
+        *,
+        policy: Policy | None = None,
+        wait: float = 30.0,
+        verify: bool = True,
+    ) -> Self:
+        """The store in `folder`, which is made by the first document that is added.
+
+        Args:
+            wait: seconds that a change waits for another process that writes.
+            verify: compare all checksums first; a damaged document is told when it is read in any
+                case.
+
+        Raises:
+            ArtefactError: it is damaged, or of another version; `repair` is the mend.
+            RetrievalError: it was made with another embedding model.
+        """
+        store = cls(embedding)
+        shelf = FileShelf(folder, embedding_name(embedding), policy, wait)
+        with shelf.reading():
+            if verify:
+                shelf.check()
+        store._hold(shelf)
+        return store
+
+    @classmethod
+    def repair(
+        cls,
+        folder: Path,
+        embedding: Embeddings,
+        *,
+        text: Callable[[Document], str] = lambda document: document.page_content,
+    ) -> tuple[int, list[str]]:
+        """Mend a damaged store: embed texts whose vectors are damaged, take out damaged texts.
+
+        Returns how many vectors were made again, and the ids of the documents that are lost.
+        `text` is what was embedded of a document.
+
+        Raises:
+            IndexStoreError: the file of documents is damaged beyond that.
+        """
+        shelf = FileShelf(folder, embedding_name(embedding))
+        try:
+            return shelf.repair(
+                lambda documents: unit_rows(embedding.embed_documents([text(d) for d in documents]))
+            )
+        finally:
+            shelf.close()
+
+    def close(self) -> None:
+        """Give back open files; the next use opens them again."""
+        if isinstance(self._shelf, FileShelf):
+            self._shelf.close()
+
+    def save(self, folder: Path) -> None:
+        """Write a copy of the store to a new `folder`, with the vectors it has.
+
+        Raises:
+            FileExistsError: there is something at `folder`.
+        """
+        folder.mkdir(parents=True)
+        try:
+            copy = FileShelf(folder, embedding_name(self._embedding), self._shelf.index.policy)
+            with copy.writing():
+                for documents, vectors in self.batches():
+                    copy.put(documents, vectors)
+            copy.close()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def batches(self, size: int = _BATCH) -> Iterator[tuple[list[Document], Floats]]:
+        """All documents with their unit vectors (N, D), in the order they were stored."""
+        with self._shelf.reading():
+            ids = self._shelf.index.ids
+        for at in range(0, len(ids), size):
+            with self._shelf.reading():
+                documents = self._shelf.get(ids[at : at + size])
+                vectors = self._shelf.index.vectors([d.id or "" for d in documents])
+            yield documents, vectors
 
     @property
     def embeddings(self) -> Embeddings:
@@ -37,7 +136,8 @@ class FaissStore(VectorStore):
         return self._embedding
 
     def __len__(self) -> int:
-        return len(self._index)
+        with self._shelf.reading():
+            return len(self._shelf.index)
 
     @override
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
@@ -73,31 +173,34 @@ class FaissStore(VectorStore):
     def _put(
         self, documents: Sequence[Document], ids: Sequence[str | None], vectors: Any
     ) -> list[str]:
+        if not documents:
+            return []
         names = [id_ or uuid.uuid4().hex for id_ in ids]
-        self._index.put(names, vectors)
-        for name, document in zip(names, documents, strict=True):
-            self._documents[name] = Document(
-                id=name, page_content=document.page_content, metadata=dict(document.metadata)
-            )
+        rows = unit_rows(vectors)
+        if len(rows) != len(names):
+            raise ValueError(f"{len(rows)} vectors for {len(names)} documents")
+        latest = {name: row for row, name in enumerate(names)}
+        held = [_named(name, documents[row]) for name, row in latest.items()]
+        with self._shelf.writing():
+            self._shelf.put(held, rows[list(latest.values())])
         return names
 
     @override
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
         """Forget `ids` (all documents when None); unknown ids are ignored."""
-        gone = list(self._documents) if ids is None else ids
-        self._index.remove(gone)
-        for id_ in gone:
-            self._documents.pop(id_, None)
+        with self._shelf.writing():
+            self._shelf.remove(self._shelf.index.ids if ids is None else ids)
         return True
 
     @override
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """The documents held under `ids`, in that order; unknown ids are left out."""
-        return [self._copy(id_) for id_ in ids if id_ in self._documents]
+        with self._shelf.reading():
+            return self._shelf.get(ids)
 
     @override
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """The `k` nearest documents; `filter=` is a predicate or metadata that must be equal."""
+        """The `k` nearest documents; `filter=` is a metadata filter or a predicate."""
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     @override
@@ -120,8 +223,11 @@ class FaissStore(VectorStore):
         self, embedding: list[float], k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """The `k` documents nearest to a vector (D), each with its cosine."""
-        found = self._index.search(embedding, k, self._among(kwargs.get("filter")))
-        return [(self._copy(id_), score) for id_, score in found]
+        with self._shelf.reading():
+            found = dict(self._search(embedding, k, kwargs.get("filter")))
+            return [
+                (document, found[document.id or ""]) for document in self._shelf.get(list(found))
+            ]
 
     @override
     def max_marginal_relevance_search(
@@ -143,10 +249,10 @@ class FaissStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """As `max_marginal_relevance_search`, for a vector (D)."""
-        found = self._index.search(embedding, fetch_k, self._among(kwargs.get("filter")))
-        ids = [id_ for id_, _ in found]
-        rows = mmr(embedding, self._index.vectors(ids), k, lambda_mult)
-        return [self._copy(ids[row]) for row in rows]
+        with self._shelf.reading():
+            ids = [id_ for id_, _ in self._search(embedding, fetch_k, kwargs.get("filter"))]
+            rows = mmr(embedding, self._shelf.index.vectors(ids), k, lambda_mult)
+            return self._shelf.get([ids[row] for row in rows])
 
     @override
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
@@ -168,53 +274,27 @@ class FaissStore(VectorStore):
         store.add_texts(texts, metadatas, ids=ids)
         return store
 
-    def save(self, folder: Path) -> None:
-        """Write the store to `folder`, replacing what is there in one step.
+    def _search(self, vector: Any, k: int, wanted: Filter) -> list[tuple[str, float]]:
+        index = self._shelf.index
+        return index.search_rows(vector, k, None if wanted is None else self._mask(wanted))
 
-        Raises:
-            TypeError: metadata that JSON cannot hold.
-        """
-        lines = [
-            json.dumps(
-                {"id": id_, "text": d.page_content, "metadata": d.metadata}, ensure_ascii=False
-            )
-            for id_, d in ((id_, self._documents[id_]) for id_ in self._index.ids)
-        ]
+    def _mask(self, wanted: Where | Callable[[Document], bool]) -> Mask:
+        """The rows that a filter leaves, (N,)."""
+        index = self._shelf.index
+        if self._numbering != index.numbering:
+            self._columns.clear()
+            self._numbering = index.numbering
+        if not callable(wanted):
+            return self._columns.mask(parse_where(wanted), len(index.names))
+        mask = np.zeros(len(index.names), dtype=np.bool_)
+        rows = [row for row, name in enumerate(index.names) if name is not None]
+        for at in range(0, len(rows), _BATCH):
+            part = rows[at : at + _BATCH]
+            documents = self._shelf.get([index.names[row] or "" for row in part])
+            mask[part] = [wanted(document) for document in documents]
+        return mask
 
-        def fill(new: Path) -> None:
-            self._index.write_files(new)
-            text = "".join(line + "\n" for line in lines)
-            (new / "documents.jsonl").write_text(text, encoding="utf-8", newline="\n")
 
-        write_artefact(folder, KIND, VERSION, fill)
-
-    @classmethod
-    def load(cls, folder: Path, embedding: Embeddings) -> Self:
-        """Read a store that `save` wrote.
-
-        Raises:
-            ArtefactError: it is missing, damaged, or of another version.
-        """
-        store = cls(embedding)
-        store._index = VectorIndex.load(folder, KIND, VERSION)
-        with (folder / "documents.jsonl").open(encoding="utf-8", newline="\n") as lines:
-            for row in map(json.loads, lines):
-                store._documents[row["id"]] = Document(
-                    id=row["id"], page_content=row["text"], metadata=row["metadata"]
-                )
-        return store
-
-    def _copy(self, id_: str) -> Document:
-        held = self._documents[id_]
-        return held.model_copy(update={"metadata": dict(held.metadata)})
-
-    def _among(self, wanted: Filter) -> list[str] | None:
-        if wanted is None:
-            return None
-        if callable(wanted):
-            return [id_ for id_ in self._documents if wanted(self._copy(id_))]
-        return [
-            id_
-            for id_, document in self._documents.items()
-            if all(document.metadata.get(key) == value for key, value in wanted.items())
-        ]
+def _named(id_: str, document: Document) -> Document:
+    """A copy of `document` that is called `id_`."""
+    return Document(id=id_, page_content=document.page_content, metadata=dict(document.metadata))
