@@ -67,7 +67,7 @@ def test_a_question_that_begins_like_a_greeting_is_a_question(text: str) -> None
         (" \n\t ", "empty"),
         ("?!...", "holds no word"),
         ("🤔", "holds no word"),
-        ("\u200b", "holds no word"),
+        ("\u200b", "is empty"),
         ("who is it?", "only function words"),
         ("อะไร", "only function words"),
     ],
