@@ -138,6 +138,16 @@ class Corpus(Database):
             rows = connection.execute("SELECT sha256, source, reason FROM documents").fetchall()
         return {row[0]: DocumentRow(row[1], row[2]) for row in rows}
 
+    def skipped(self) -> list[tuple[str, str]]:
+        """Each document that was left out and why, by the name of its first file."""
+        found = [(row.source, row.reason) for row in self.documents().values() if row.reason]
+        return sorted(found)
+
+    def passage_counts(self) -> dict[str, int]:
+        """How many passages each document has, by its hash."""
+        with self.guard() as connection:
+            return dict(connection.execute("SELECT sha256, count(*) FROM passages GROUP BY sha256"))
+
     def without_vector(self) -> list[str]:
         """Ids of one passage for each text that has no vector yet, longest text first."""
         with self.guard() as connection:

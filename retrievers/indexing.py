@@ -22,6 +22,7 @@ from retrievers.corpus import Corpus
 from retrievers.dense import VectorIndex, embedding_name
 from retrievers.documents import unicode_name
 from retrievers.errors import TOO_SLOW, DocumentError, IndexStoreError, RetrievalError
+from retrievers.exclusions import name_hash, read_excluded
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import searchable_text
 from retrievers.rows import DocumentRow, FileRow, NewDocument
@@ -120,6 +121,7 @@ def open_index(
         report = update.report(time.monotonic() - started, len(lexical))
     if not report.passages:
         reasons = "; ".join(f"{source}: {reason}" for source, reason in report.skipped[:3])
+        reasons = reasons or "; ".join(notices)
         raise RetrievalError(f"no file in {_names(paths)} could be read ({reasons})")
     return report, lexical, dense
 
@@ -156,9 +158,18 @@ class _Update:
         self.corpus, self.files, self.root, self.say = corpus, files, root, say
         self.embedding, self.work, self.notices = embedding, work, notices
         self.before = corpus.files()
+        self._keep_out(read_excluded(corpus.folder))
         self.seen: dict[str, FileRow] = {}
         # source: reason; not kept, may pass
         self.unreadable = {name: self._barred(name, why) for name, why in folders.items()}
+
+    def _keep_out(self, names: frozenset[str]) -> None:
+        """Pass over the files that were deleted from the index and are still in their folder."""
+        out = {source for source in self.files if name_hash(source) in names}
+        self.files = {source: file for source, file in self.files.items() if source not in out}
+        if out:
+            count = "1 file stays" if len(out) == 1 else f"{len(out)} files stay"
+            self.notices.append(f"{count} out of the index, having been deleted from it")
 
     def _barred(self, folder: str, reason: str) -> str:
         """Why a folder is left out, and how many of its files leave the index with it."""
