@@ -17,7 +17,7 @@ from agents.question import Question
 from agents.ranking import EvidenceRanker
 
 PASSAGES: Final = 8
-_STAGES: Final = ("bm25", "coverage", "dense", "rrf")
+_STAGES: Final = ("bm25", "coverage", "dense", "fused")
 
 
 class Researcher:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from langchain_core.documents import Document
 
+from retrievers.filters import Where, holds, parse_where
+
 
 class Passages(Protocol):
     """Passages by id, in reading order within their document."""
@@ -37,6 +39,11 @@ class MemoryPassages:
     def get(self, ids: Sequence[str]) -> list[Document]:
         """The passages of `ids`, in that order; unknown ids are left out."""
         return [self._documents[self._rows[id_]] for id_ in ids if id_ in self._rows]
+
+    def select(self, where: Where) -> list[str]:
+        """The ids of the passages whose metadata is what `where` asks for."""
+        condition = parse_where(where)
+        return [d.id or "" for d in self._documents if holds(condition, d.metadata)]
 
     def neighbours(self, id_: str, before: int = 1, after: int = 1) -> list[Document]:
         """The passages just before and after `id_` in its document, without itself."""

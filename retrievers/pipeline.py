@@ -1,64 +1,78 @@
-"""The whole search: BM25 and dense ranking, fusion, diversity, cutoff; and the library over it.
+"""The whole search as one object: plan, BM25 and dense ranking, fusion, reranking, diversity.
 
 `HybridRetriever` is the LangChain class. `Library` is what an application holds: it searches with
 several queries at once and gives any passage back by its id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
+from langchain_core.documents.compressor import BaseDocumentCompressor
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field
+from pydantic import ConfigDict, Field, SkipValidation
 from typing_extensions import override
 
 from retrievers.bm25 import BM25Index
+from retrievers.config import SearchConfig
 from retrievers.cutoff import RelevanceCutoff
-from retrievers.dense import VectorIndex, embedding_name, unit_rows
-from retrievers.fusion import reciprocal_rank_fusion
-from retrievers.mmr import mmr
+from retrievers.dense import DenseIndex, VectorIndex, embedding_name, unit_rows
+from retrievers.filters import FilterError, Where
 from retrievers.passages import MemoryPassages, Passages
+from retrievers.query.plan import QueryPlan, QueryPlanner
 from retrievers.ranking import (
     Fetch,
-    Floats,
     Tokenizer,
     default_tokenizer,
+    search_terms,
     searchable_text,
-    top_rows,
     with_scores,
 )
+from retrievers.stages import (
+    Asked,
+    Scored,
+    diversify,
+    fuse,
+    rank_vectors,
+    rank_words,
+    rerank,
+)
+from retrievers.trace import Recorder, SearchTrace, plan_values
 
 if TYPE_CHECKING:
     from retrievers.indexing import IndexReport, Progress
 
 
 class HybridRetriever(BaseRetriever):
-    """BM25 and dense search, fused, made diverse, cut off.
+    """BM25 and dense search, fused, judged again, made diverse, cut off.
 
     Metadata of a hit holds `bm25` (score), `coverage` (BM25 score over the highest possible one),
-    `dense` (cosine with the query) and `rrf` (fused score); with several queries the first three
-    are the best over the queries.
+    `dense` (cosine with the question) and `fused` (what it is ranked by); with several questions
+    the first three are the best over them. `config` sets the stages. Without `rerankers` nothing
+    is judged again; `finishers` work on the final list, such as near-duplicate removal.
     """
 
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
     lexical: BM25Index = Field(repr=False)
-    vectors: VectorIndex = Field(repr=False)
+    vectors: SkipValidation[DenseIndex] = Field(repr=False)
     fetch: Fetch = Field(repr=False)
     embeddings: Embeddings = Field(repr=False)
     tokenizer: Tokenizer = Field(default_factory=default_tokenizer, repr=False)
     k: int = 8
-    candidates: int = Field(default=50, description="taken from each ranking")
-    # A small constant favours what either ranking puts first. Passage recall at 4, for 500
-    # questions over 1,495 Wikipedia paragraphs: 0.90 with the usual 60, 0.93 with these settings
-    # (BM25 alone 0.92, dense alone 0.85); with claims over 1,500 abstracts 0.82 and 0.84.
-    rank_constant: int = Field(default=5, description="k of the fusion formula")
-    lexical_weight: float = 1.3
-    dense_weight: float = 1.0
-    diversity: float = Field(default=0.1, ge=0, le=1, description="1 - lambda of MMR; 0 is off")
+    config: SearchConfig = Field(default_factory=SearchConfig)
+    planner: QueryPlanner | None = Field(default=None, description="None: the question alone")
+    rerankers: list[BaseDocumentCompressor] = Field(default_factory=list)
+    finishers: list[BaseDocumentCompressor] = Field(default_factory=list)
     cutoff: RelevanceCutoff | None = None
+    where: Where | None = Field(default=None, description="filter on metadata, for every question")
+    select: Callable[[Where], Sequence[str]] | None = Field(
+        default=None, repr=False, description="ids that a filter lets through; None: none can"
+    )
 
     @classmethod
     def from_documents(
@@ -72,13 +86,13 @@ class HybridRetriever(BaseRetriever):
         """A retriever over `documents` in memory; each needs an id. `options` are its fields."""
         held = MemoryPassages(documents)
         lexical, vectors = index_documents(documents, embeddings, tokenizer)
+        given = {"fetch": held.get, "select": held.select, **options}
         return cls(
             lexical=lexical,
             vectors=vectors,
-            fetch=held.get,
             embeddings=embeddings,
             tokenizer=tokenizer or default_tokenizer(),
-            **options,
+            **given,
         )
 
     @override
@@ -89,48 +103,126 @@ class HybridRetriever(BaseRetriever):
 
     def search_many(self, queries: Sequence[str], k: int | None = None) -> list[Document]:
         """The best passages over all `queries`, which count alike in the fusion."""
-        asked = [query for query in dict.fromkeys(queries) if query.strip()]
+        return self._search(queries, k, Recorder(keep=False))[0]
+
+    def traced(self, question: str, k: int | None = None) -> tuple[list[Document], SearchTrace]:
+        """The best passages for a question, and what every stage did."""
+        recorder = Recorder()
+        found, plan = self._search([question], k, recorder)
+        values = plan_values(plan) if plan is not None else {}
+        return found, SearchTrace(question, values, tuple(recorder.stages))
+
+    def _search(
+        self, questions: Sequence[str], k: int | None, recorder: Recorder
+    ) -> tuple[list[Document], QueryPlan | None]:
+        texts = [text for text in dict.fromkeys(questions) if text.strip()]
         limit = self.k if k is None else k
-        if not asked or not len(self.lexical) or limit <= 0:
+        if not texts or not len(self.lexical) or limit <= 0:
+            return [], None
+        plans = self._plan(texts, recorder)
+        among = self._allowed(plans, recorder)
+        asked = self._asked(plans, recorder)
+        fused = self._candidates(asked, among, limit, recorder)
+        if self.rerankers and self.config.rerank.depth and self.config.rerank.weight:
+            fused = self._reranked(fused, " ".join(texts), recorder)
+        with recorder.stage("diversity") as stage:
+            chosen = diversify(fused, limit, self.vectors.vectors, self.config)
+            stage.rank("fused", chosen)
+        found = self._documents(chosen, asked)
+        for finisher in [*self.finishers, *([self.cutoff] if self.cutoff else [])]:
+            with recorder.stage(type(finisher).__name__) as stage:
+                found = list(finisher.compress_documents(found, " ".join(texts)))
+                stage.items = [(document.id or "", {}) for document in found]
+        return found, plans[0]
+
+    def _plan(self, texts: Sequence[str], recorder: Recorder) -> list[QueryPlan]:
+        with recorder.stage("plan") as stage:
+            planner = self.planner or QueryPlanner()
+            plans = [planner.plan(text) for text in texts]
+            stage.notes = [note for plan in plans for note in plan.notes] + [
+                f"{query.kind}: {query.text}" for plan in plans for query in plan.queries
+            ]
+        return plans
+
+    def _allowed(self, plans: Sequence[QueryPlan], recorder: Recorder) -> list[str] | None:
+        """The ids that the filters let through; None where there is no filter.
+
+        With several questions a passage that one of them may see is let through.
+        """
+        asked = [plan.where for plan in plans if plan.where]
+        parts: list[Where] = [self.where] if self.where else []
+        if asked and len(asked) == len(plans):
+            parts.append(asked[0] if len(asked) == 1 else {"$or": asked})
+        if not parts or (self.select is None and not self.where):
+            return None
+        if self.select is None:
+            raise FilterError("this search cannot filter: give it `select`, or leave `where` out")
+        with recorder.stage("filter") as stage:
+            ids = list(self.select(parts[0] if len(parts) == 1 else {"$and": parts}))
+            stage.notes = [f"{len(ids)} passages pass {parts}"]
+        return ids if ids or self.where else None  # what a question seemed to say is no demand
+
+    def _asked(self, plans: Sequence[QueryPlan], recorder: Recorder) -> list[Asked]:
+        with recorder.stage("embed"):
+            return [
+                Asked(
+                    query,
+                    tuple(self.tokenizer(query.text)),
+                    unit_rows(self.embeddings.embed_query(query.text))[0]
+                    if query.dense and self.config.dense.weight
+                    else None,
+                )
+                for plan in plans
+                for query in plan.queries
+            ]
+
+    def _candidates(
+        self, asked: Sequence[Asked], among: Sequence[str] | None, k: int, recorder: Recorder
+    ) -> Scored:
+        config = self.config
+        with recorder.stage("words") as stage:
+            depth = max(k, config.lexical.candidates)
+            words = rank_words(asked, self.lexical, config, among, depth)
+            stage.rank("bm25", words.merged() if recorder.keep else [])
+        with recorder.stage("vectors") as stage:
+            depth = max(k, config.dense.candidates)
+            near = rank_vectors(asked, self.vectors, config, among, depth)
+            stage.rank("dense", near.merged() if recorder.keep else [])
+        with recorder.stage("fusion") as stage:
+            fused = fuse(words, near, config.fusion)
+            stage.rank("fused", fused)
+        return fused
+
+    def _reranked(self, fused: Scored, question: str, recorder: Recorder) -> Scored:
+        stage = self.config.rerank
+        with recorder.stage("rerank") as found:
+            documents = self.fetch([id_ for id_, _ in fused[: stage.depth]])
+            ranked, scores = rerank(fused, documents, question, self.rerankers, stage)
+            found.items = [
+                (id_, {"fused": share, **scores[id_]}) for id_, share in ranked if id_ in scores
+            ]
+        return ranked
+
+    def _documents(self, chosen: Scored, asked: Sequence[Asked]) -> list[Document]:
+        """The passages chosen, each with its scores against the questions as they were asked."""
+        if not chosen:
             return []
-        bm25, coverage = self._lexical_scores(asked)  # (Q, N) each
-        points = unit_rows([self.embeddings.embed_query(query) for query in asked])  # (Q, D)
-        ids = self.lexical.ids
-        words = [[ids[r] for r in top_rows(row, self.candidates) if row[r] > 0] for row in bm25]
-        near = [[id_ for id_, _ in self.vectors.search(p, self.candidates)] for p in points]
-        weights = [self.lexical_weight] * len(asked) + [self.dense_weight] * len(asked)
-        fused = reciprocal_rank_fusion(words + near, self.rank_constant, weights)
-        chosen = self._diverse(fused, limit)
-        rows = [self.lexical.rows[id_] for id_, _ in chosen]
-        dense = self.vectors.vectors([id_ for id_, _ in chosen]) @ points.T  # (k, Q)
+        ids = [id_ for id_, _ in chosen]
+        originals = [one for one in asked if one.query.kind == "question"]
+        bm25 = np.stack([self.lexical.scores_of(one.terms, ids) for one in originals])  # (Q, k)
+        ceiling = np.asarray([[self.lexical.ceiling(o.terms) or 1.0] for o in originals])
+        points = [one.point for one in originals if one.point is not None]
+        dense = self.vectors.vectors(ids) @ np.stack(points).T if points else None  # (k, Q)
         scores = {
             id_: {
-                "bm25": float(bm25[:, row].max()),
-                "coverage": float(coverage[:, row].max()),
-                "dense": float(dense[at].max()),
-                "rrf": share,
+                "bm25": float(bm25[:, at].max()),
+                "coverage": float((bm25[:, at] / ceiling[:, 0]).max()),
+                **({"dense": float(dense[at].max())} if dense is not None else {}),
+                "fused": share,
             }
-            for at, ((id_, share), row) in enumerate(zip(chosen, rows, strict=True))
+            for at, (id_, share) in enumerate(chosen)
         }
-        found = [with_scores(d, **scores[d.id or ""]) for d in self.fetch(list(scores))]
-        if self.cutoff is not None:
-            found = list(self.cutoff.compress_documents(found, " ".join(asked)))
-        return found
-
-    def _lexical_scores(self, queries: Sequence[str]) -> tuple[Floats, Floats]:
-        tokens = [self.tokenizer(query) for query in queries]
-        bm25 = np.stack([self.lexical.scores(row) for row in tokens])  # (Q, N)
-        ceiling = np.asarray([[self.lexical.ceiling(row) or 1.0] for row in tokens], np.float32)
-        return bm25, bm25 / ceiling
-
-    def _diverse(self, fused: list[tuple[str, float]], k: int) -> list[tuple[str, float]]:
-        """The `k` candidates MMR chooses, with the fused score as relevance (best = 1)."""
-        if not self.diversity or len(fused) < 2:
-            return fused[:k]
-        shares = np.asarray([share for _, share in fused])
-        vectors = self.vectors.vectors([id_ for id_, _ in fused])
-        rows = mmr(None, vectors, k, 1 - self.diversity, relevance=shares / shares[0])
-        return [fused[row] for row in rows]
+        return [with_scores(d, **scores[d.id or ""]) for d in self.fetch(ids)]
 
 
 def index_documents(
@@ -139,10 +231,10 @@ def index_documents(
     """Lexical and vector index of passages that all have an id."""
     tokenizer = tokenizer or default_tokenizer()
     ids = [document.id or "" for document in documents]
-    texts = [searchable_text(document) for document in documents]
-    lexical = BM25Index.build(ids, [tokenizer(text) for text in texts])
+    lexical = BM25Index.build(ids, [search_terms(document, tokenizer) for document in documents])
     vectors = VectorIndex()
-    if texts:
+    if documents:
+        texts = [searchable_text(document) for document in documents]
         vectors.put(ids, embeddings.embed_documents(texts))
     return lexical, vectors
 
@@ -171,6 +263,10 @@ class Library:
     def search(self, queries: Sequence[str], k: int = 8) -> list[Document]:
         """The `k` best passages over all `queries`, with their scores in the metadata."""
         return self.retriever.search_many(queries, k)
+
+    def search_traced(self, question: str, k: int = 8) -> tuple[list[Document], SearchTrace]:
+        """The `k` best passages for one question, and what every stage of the search did."""
+        return self.retriever.traced(question, k)
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """The passages of `ids`, in that order; ids no longer held are left out."""
@@ -204,7 +300,7 @@ def open_library(
 
     Args:
         progress: called with a stage, how much of it is done, and its total.
-        options: fields of `HybridRetriever`, such as `cutoff` or `diversity`.
+        options: fields of `HybridRetriever`, such as `config` or `cutoff`.
 
     Raises:
         RetrievalError: a path of `docs` is missing or holds no readable file.

@@ -69,7 +69,7 @@ def test_a_search_notes_ids_offsets_and_scores_alone(team: ResearchTeam) -> None
     assert words_of(note.evidence[0]) == HID
     assert note.answerable > 0.99  # every word of the question is in the sentence
     assert {ref.passage_id for ref in note.evidence} < {ref.id for ref in note.passages}
-    assert note.passages[0].scores.keys() == {"bm25", "coverage", "dense", "rrf"}
+    assert note.passages[0].scores.keys() == {"bm25", "coverage", "dense", "fused"}
     assert note.passages[0].score == note.passages[0].scores["dense"]
     assert HID not in json.dumps(note.model_dump())
 

@@ -39,7 +39,7 @@ def test_a_question_finds_its_passage_with_its_address(tmp_path: Path, docs: Pat
     assert best.metadata["source"] == "letters/scandal.txt"
     text = (docs / "letters/scandal.txt").read_text(encoding="utf-8")
     assert text[best.metadata["start"] : best.metadata["end"]] == best.page_content
-    assert {"bm25", "coverage", "dense", "rrf"} <= best.metadata.keys()
+    assert {"bm25", "coverage", "dense", "fused"} <= best.metadata.keys()
 
 
 def test_a_second_update_embeds_nothing_and_writes_nothing(tmp_path: Path, docs: Path) -> None:

@@ -8,6 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
+from retrievers.config import DenseStage, DiversityStage, LexicalStage, SearchConfig
 from retrievers.cutoff import RelevanceCutoff
 from retrievers.dense import DenseRetriever
 from retrievers.pipeline import HybridRetriever, Library
@@ -38,6 +39,9 @@ def passages() -> list[Document]:
     ]
 
 
+PLAIN = SearchConfig(diversity=DiversityStage(strength=0))
+
+
 def library(**options: object) -> Library:
     return Library.from_documents(passages(), HashEmbeddings(), tokenizer=str.split, **options)
 
@@ -45,14 +49,17 @@ def library(**options: object) -> Library:
 def test_the_best_passage_comes_first_with_all_its_scores() -> None:
     best = library().search(["blue carbuncle crop"], k=2)[0]
     assert best.id == "goose:1"
-    scores = {name: best.metadata[name] for name in ("bm25", "coverage", "dense", "rrf")}
+    scores = {name: best.metadata[name] for name in ("bm25", "coverage", "dense", "fused")}
     assert all(isinstance(score, float) and score > 0 for score in scores.values())
     assert scores["coverage"] < 1 and scores["dense"] <= 1.0001
     assert "embedding" not in best.metadata and best.metadata["source"] == "goose.txt"
 
 
 def test_scores_are_told_for_a_passage_only_one_ranking_found() -> None:
-    found = library(candidates=1, diversity=0.0).search(["goose market encyclopaedia"], k=9)
+    one = PLAIN.model_copy(
+        update={"lexical": LexicalStage(candidates=1), "dense": DenseStage(candidates=1)}
+    )
+    found = library(config=one).search(["goose market encyclopaedia"], k=9)
     embed = HashEmbeddings().embed_query
     for document in found:
         text = f"{document.metadata['title']}\n{document.page_content}"
@@ -85,9 +92,11 @@ def test_diversity_drops_a_repetition() -> None:
     copy = Document(id="copy", page_content=TEXTS["goose"][1], metadata={"title": "goose"})
     twice = [*passages(), copy]
     plain = HybridRetriever.from_documents(
-        twice, HashEmbeddings(), tokenizer=str.split, diversity=0.0, k=2
+        twice, HashEmbeddings(), tokenizer=str.split, config=PLAIN, k=2
     )
-    varied = plain.model_copy(update={"diversity": 0.8})
+    varied = plain.model_copy(
+        update={"config": SearchConfig(diversity=DiversityStage(strength=0.8))}
+    )
     query = "goose The blue carbuncle was in the crop"
     assert {d.id for d in plain.invoke(query)} == {"goose:1", "copy"}
     assert len({d.page_content for d in varied.invoke(query)}) == 2

@@ -98,7 +98,7 @@ def found_in(index: Path) -> list[str]:
     lexical, vectors = stored_index(corpus)
     model = HashEmbeddings()
     retriever = HybridRetriever(
-        lexical=lexical, vectors=vectors, fetch=corpus.get, embeddings=model, k=300, diversity=0
+        lexical=lexical, vectors=vectors, fetch=corpus.get, embeddings=model, k=300
     )
     found = retriever.search_many(["blue carbuncle goose duck", "photograph", "red headed league"])
     corpus.close()
