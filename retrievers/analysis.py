@@ -2,26 +2,38 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from retrievers.identifiers import SHORT_FORMS, code_language, parts
+from retrievers.stemming import forms, language_of
 from retrievers.thai import THAI_RUN, words
 
+# Marks that Unicode does not count as letters but that stand inside words.
+_MARKS: Final = (
+    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u0900-\u0903\u093a-\u0963\u0980-\u0de5\u0df2-\u0df4"
+)
+_LETTERS: Final = rf"[^\W_]+(?:[{_MARKS}]+[^\W_]*)*"
+_SPACELESS: Final = "\u0e80-\u0eff\u0f40-\u0fbc\u1000-\u109f\u1780-\u17d3"  # Lao to Khmer
 _PIECE: Final = re.compile(
     r"(?P<thai>[\u0e01-\u0e5b][\u0e01-\u0e5b\s]*[\u0e01-\u0e5b]|[\u0e01-\u0e5b])"
-    r"|(?P<cjk>[\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+)"
+    r"|(?P<cjk>[\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+    r"|[\u3040-\u309f]+|[\u30a0-\u30ff]+|[\uac00-\ud7af]+)"
+    rf"|(?P<spaceless>[{_SPACELESS}]+)"
     r"|(?P<acronym>(?<![^\W_])(?:[A-Za-z]\.){2,})"
+    r"|(?P<sharp>(?<![^\W_])(?:[Cc]\+\+|[CcFf]\#)(?![^\W_]))"
     r"|(?P<number>(?>\d+(?:[.,]\d+)*))(?![^\W\d_])"  # atomic: "1990s" is one word
-    r"|(?P<word>[^\W_]+(?:[_'’][^\W_]+)*)"
+    rf"|(?P<word>{_LETTERS}(?:[_'’]{_LETTERS})*)"
 )
+_CLUSTER: Final = re.compile(r"[^\W_](?:(?!\w)\S)*")  # a letter and its marks
 _LONGEST_WORD: Final = 200  # characters; anything longer is encoded data
-_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
-_IDENTIFIER = re.compile(r"[A-Za-z]\w*")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_LIGATURES: Final = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", "\u00ad": None}
+_THOUSANDS: Final = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_ZEROS: Final = "\u0660\u06f0\u0966\u09e6\u0e50\u0ed0\u1040\u17e0"  # digits of other scripts
+_CLEANED: Final = str.maketrans(
+    dict.fromkeys("\u00ad\u200b\u2060\ufeff", "")
+    | {chr(ord(zero) + value): str(value) for zero in _ZEROS for value in range(10)}
 )
 _SARA_AM_APART: Final = re.compile("\u0e4d([\u0e48-\u0e4b]?)\u0e32")
 _ENGLISH_STOPS: Final = (
@@ -42,28 +54,40 @@ STOP_WORDS: Final = frozenset(_ENGLISH_STOPS.split())
 THAI_STOP_WORDS: Final = frozenset(_THAI_STOPS.split())
 
 
-def tokenize(text: str) -> list[str]:
+def tokenize(text: str, language: str | None = None) -> list[str]:
     """Search terms of `text` in order, repeats kept, stop words dropped.
 
-    English words are lower-cased and stemmed, Thai is cut into dictionary words, Chinese,
-    Japanese and Korean into pairs of characters, and code identifiers are given whole and in
-    parts.
+    Latin-script words are lower-cased, freed of accents and stemmed as English ones, with a
+    second term for the stem of another language that the text is surely in (`language` sets it:
+    an ISO 639-1 code). Russian, Greek, Arabic, Armenian, Hindi and Tamil have their own stemmers.
+    Thai is cut into dictionary words, other scripts without spaces into pairs of characters.
+    Names in code are given whole and in parts; code also answers to the name of its language and
+    to the words that short forms stand for.
     """
-    clean = unicodedata.normalize("NFC", text).translate(_LIGATURES)
-    terms: list[str] = []
-    for match in _PIECE.finditer(clean):
-        piece = match[0]
-        if match["thai"]:
-            terms.extend(_thai(piece))
-        elif match["cjk"]:
-            terms.extend(_pairs(piece))
-        elif match["acronym"]:
-            terms.append(piece.replace(".", "").lower())
-        elif match["number"]:
-            terms.append(_THOUSANDS.sub("", piece))
-        else:
-            terms.extend(_word(piece))
+    clean = text if text.isascii() else unicodedata.normalize("NFKC", text).translate(_CLEANED)
+    pieces = list(_PIECE.finditer(clean))
+    if language is None:
+        language = language_of([m[0].lower() for m in pieces if m.lastgroup == "word"])
+    code = code_language(clean)
+    terms = [code] if code else []
+    for match in pieces:
+        terms.extend(_terms(match[0], match.lastgroup, language, code is not None))
     return terms
+
+
+def _terms(piece: str, kind: str | None, language: str | None, in_code: bool) -> Iterator[str]:
+    if kind == "word":
+        yield from _word(piece, language, in_code)
+    elif kind == "thai":
+        yield from _thai(piece)
+    elif kind == "number":
+        yield _THOUSANDS.sub("", piece)
+    elif kind == "acronym":
+        yield piece.replace(".", "").lower()
+    elif kind == "sharp":
+        yield piece.lower()
+    else:
+        yield from _pairs(piece if kind == "cjk" else _CLUSTER.findall(piece))
 
 
 def _thai(text: str) -> Iterator[str]:
@@ -73,42 +97,30 @@ def _thai(text: str) -> Iterator[str]:
             yield word
 
 
-def _pairs(run: str) -> Iterator[str]:
+def _pairs(run: Sequence[str]) -> Iterator[str]:
     if len(run) == 1:
-        yield run
+        yield run[0]
     for left, right in pairwise(run):
         yield left + right
 
 
-def _word(piece: str) -> Iterator[str]:
+def _word(piece: str, language: str | None, in_code: bool) -> Iterator[str]:
     if len(piece) > _LONGEST_WORD:
         return
     bare = re.sub(r"['’]s?$|['’]s(?=_)", "", piece).replace("’", "'")
     lowered = bare.lower()
     if lowered not in STOP_WORDS:
-        yield _stem(lowered)
-    if "_" in bare or (not bare.islower() and not bare.isupper() and not bare.istitle()):
-        yield from _parts(bare, lowered)
-    elif "'" in bare:
-        yield from (_stem(p) for p in lowered.split("'") if len(p) > 2 and p not in STOP_WORDS)
-
-
-def _parts(identifier: str, lowered: str) -> Iterator[str]:
-    """The words inside snake_case, camelCase and letters joined to digits."""
-    if not _IDENTIFIER.match(identifier):
+        yield from forms(lowered, language)
+        if in_code and lowered in SHORT_FORMS:
+            yield from forms(SHORT_FORMS[lowered])
+    if "'" in bare:
+        inner = [part for part in lowered.split("'") if len(part) > 2]
+    elif bare.isalpha() and (bare.islower() or bare.isupper() or bare.istitle()):
         return
-    for match in _CAMEL.finditer(identifier):
-        part = match[0].lower()
-        if len(part) > 2 and part != lowered and part not in STOP_WORDS:
-            yield _stem(part)
-
-
-@lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    """Porter2 stem of an ASCII word; any other word as it is."""
-    if len(word) < 4 or not word.isascii() or not word.isalpha():
-        return word
-    from snowballstemmer.english_stemmer import EnglishStemmer
-
-    # A stemmer holds the word it works on: one of its own for each call keeps threads apart.
-    return str(EnglishStemmer().stemWord(word))
+    else:
+        inner = [part for part in parts(bare) if part != lowered]
+    for part in inner:
+        if part not in STOP_WORDS:
+            yield from forms(part, language)
+            if "'" not in bare and part in SHORT_FORMS:
+                yield from forms(SHORT_FORMS[part])

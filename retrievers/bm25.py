@@ -32,7 +32,7 @@ from retrievers.ranking import (
 KIND, VERSION = "bm25", 2
 # Chosen by `python -m benchmarks.lexical tune` on training questions alone: see docs/LOG.md.
 K1, B = 1.2, 0.75
-PHRASE: Final = 0.3  # what neighbours in the question add, as a share of a term's weight
+PHRASE: Final = 0.2  # what neighbours in the question add, as a share of a term's weight
 DEPTH: Final = 50  # best passages among which neighbours are looked for, at least
 Terms: TypeAlias = Sequence[str] | Mapping[str, float]
 
