@@ -3,9 +3,10 @@
 A grammar says what may come next, not what leads to the end. The search walks a copy of the
 matcher: it takes what is forced, closes what is open, and inside a string that may not close
 yet prefers bytes that have only now become possible, for these mean that a pattern moves on.
+Once it stands where an earlier way to finish has been, the rest of that is taken.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,28 @@ _DIGITS = 64  # in a row; more are no number, so other bytes are tried
 _TEXT = (b"a", b"q", b"z", b"A", b"Q", b"_")  # nowhere but in a string
 _OPEN = (b"[", b"{", b'"', b"-")
 MOST_TOKENS = 4096  # a search that has not ended by then goes in circles
+_LEAST = 4  # bytes that tell one place of a reply from others
+
+
+class _Known:
+    """A way to finish from somewhere else, read as text."""
+
+    def __init__(self, way: Sequence[int], pieces: Sequence[bytes]) -> None:
+        self._way = list(way)
+        self._text = b""
+        self._ends: dict[int, int] = {}  # bytes before a place, and tokens before it
+        for number, token in enumerate(way, start=1):
+            self._text += pieces[token]
+            self._ends[len(self._text)] = number
+
+    def behind(self, text: bytes) -> Iterator[list[int]]:
+        """What is left of it behind each place where it reads `text`."""
+        at = self._text.find(text) if len(text) >= _LEAST else -1
+        while at >= 0:
+            number = self._ends.get(at + len(text))
+            if number is not None:
+                yield self._way[number:]
+            at = self._text.find(text, at + 1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +57,7 @@ class _Manner:
     style: Style
     later: Sequence[int]
     hints: Sequence[Sequence[int]]
+    known: _Known
 
 
 class Finisher:
@@ -41,6 +65,8 @@ class Finisher:
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         pieces = tokenizer.by_piece
+        self._pieces = tokenizer.pieces
+        self._end = tokenizer.end_ids[0]
         self._vocabulary = tokenizer.vocabulary
         self._letters = tokenizer.letters
         self._closers = [pieces[piece] for piece in _CLOSE if piece in pieces]
@@ -55,16 +81,22 @@ class Finisher:
         self._plain[[pieces[piece] for piece in _OPEN if piece in pieces]] = False
 
     def shortest(
-        self, matcher: Any, left: int, hints: Sequence[Sequence[int]] = ()
+        self,
+        matcher: Any,
+        left: int,
+        hints: Sequence[Sequence[int]] = (),
+        *,
+        known: Sequence[int] = (),
     ) -> list[int] | None:
         """The first way found to finish within `left` tokens; None where there is none.
 
         `matcher` is an llguidance matcher and stays as it is; `hints` are tokens that may well
-        end a string.
+        end a string, and `known` is a way to finish from a little earlier.
         """
+        earlier = _Known(known, self._pieces)
         tries = [(style, self._later) for style in (self._longest, _first, _last)]
         for style, later in [*tries, (self._longest, self._closers)]:
-            path = self._walk(matcher.deep_copy(), left, _Manner(style, later, hints))
+            path = self._walk(matcher.deep_copy(), left, _Manner(style, later, hints, earlier))
             if path is not None:
                 return path
         return None
@@ -79,7 +111,8 @@ class Finisher:
                 return None
             closers = manner.later if digits else self._closers
             closers = closers if digits < _DIGITS else []
-            tokens = matcher.compute_ff_tokens() or self._closing(matcher, manner.hints, closers)
+            forced = matcher.compute_ff_tokens()
+            tokens = forced or self._closing(matcher, manner.hints, closers)
             if tokens:
                 before = None
             else:
@@ -90,7 +123,17 @@ class Finisher:
             if not matcher.consume_tokens(tokens):
                 return None
             path += tokens
+            rest = self._rest(matcher, forced, manner.known) if forced else None
+            if rest is not None and len(path) + len(rest) <= left:
+                return path + rest
         return path if len(path) <= left else None
+
+    def _rest(self, matcher: Any, forced: Sequence[int], known: _Known) -> list[int] | None:
+        """The end of the known way where it serves behind these tokens."""
+        for rest in known.behind(b"".join([self._pieces[token] for token in forced])):
+            if matcher.validate_tokens([*rest, self._end]) == len(rest) + 1:
+                return rest
+        return None
 
     def _closing(
         self, matcher: Any, hints: Sequence[Sequence[int]], order: Sequence[int]

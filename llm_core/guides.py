@@ -4,7 +4,7 @@ The guide always knows one way to finish, and takes it when the budget runs low,
 grammar engine gives up: some patterns have more states than it keeps.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from llm_core.errors import ModelError
@@ -12,6 +12,8 @@ from llm_core.jsontext import JsonScan
 from llm_core.limits import Bounds, Limits
 from llm_core.masks import Mask
 from llm_core.tokenizer import TextTokenizer
+
+_NEAR = 32  # tokens: so near the end of the budget each way to finish is looked for afresh
 
 
 class BudgetError(ModelError):
@@ -41,19 +43,29 @@ class Guide(Protocol):
         ...
 
 
+class Finish(Protocol):
+    """What finds ways to end a reply."""
+
+    def __call__(self, matcher: Any, left: int, *, known: Sequence[int]) -> list[int] | None:
+        """A way from where `matcher` stands, of at most `left` tokens; None for none.
+
+        `known` is a way from a little earlier.
+        """
+        ...
+
+
 class GrammarGuide:
     """A guide for one reply; `path` is a way to finish it from the start.
 
-    `matcher` is an llguidance matcher at the start, and the guide's own from now on; `finish`
-    finds ways to end from where one stands, within so many tokens; `limits` count for JSON
-    text alone.
+    `matcher` is an llguidance matcher at the start, and the guide's own from now on; `limits`
+    count for JSON text alone.
     """
 
     def __init__(
         self,
         matcher: Any,
         tokenizer: TextTokenizer,
-        finish: Callable[[Any, int], list[int] | None],
+        finish: Finish,
         path: Sequence[int],
         max_tokens: int,
         limits: tuple[Limits, Bounds] | None = None,
@@ -144,4 +156,5 @@ class GrammarGuide:
             whole = [*old, self._tokenizer.end_ids[0]]
             if self._matcher.validate_tokens(whole) == len(whole):
                 return old
-        return self._finish(self._matcher, left)
+        known = old if left > len(old) + _NEAR else ()
+        return self._finish(self._matcher, left, known=known)

@@ -26,8 +26,11 @@ class Mask:
 
     def allows(self, token: int) -> bool:
         """Whether one token may come next."""
-        if self._allowed is None and self._forbidden is None:
-            return bool(self._matcher.validate_tokens([token]))
+        if self._allowed is None:
+            if not self._matcher.validate_tokens([token]):
+                return False
+            if self._forbidden is None or not self._forbidden[token]:
+                return True
         return bool(self.array()[token])
 
     def array(self) -> Allowed:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from llm_core.constrain import SchemaError, json_guide
 from llm_core.engine import Engine
+from llm_core.guides import GrammarGuide
+from llm_core.limits import Bounds
 from llm_core.sampling import Sampling
 from llm_core.validation import violation
 
@@ -97,3 +100,86 @@ def test_a_reply_of_zeros_goes_on_to_a_number_that_is_allowed(tiny):
 def test_a_range_without_numbers_is_refused(tiny):
     with pytest.raises(SchemaError):
         json_guide({"type": "number", "minimum": 2, "maximum": 1}, tiny.tokenizer, 60)
+
+
+RECORD: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "age": {"type": "integer"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "more": {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]},
+        "kind": {"enum": ["person", "place"]},
+    },
+    "required": ["name", "age", "tags", "more", "kind"],
+}
+
+
+class CountedMatcher:
+    """An llguidance matcher that counts the steps of its copies."""
+
+    def __init__(self, matcher: Any, steps: list[int]) -> None:
+        self._matcher = matcher
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._matcher, name)
+
+    def deep_copy(self) -> "CountedMatcher":
+        return CountedMatcher(self._matcher.deep_copy(), self._steps)
+
+    def consume_tokens(self, tokens: list[int]) -> bool:
+        self._steps.append(len(tokens))
+        return bool(self._matcher.consume_tokens(tokens))
+
+
+def test_a_search_ends_where_it_meets_a_known_way(tiny):
+    grammar = tiny.tokenizer.grammars.of_json(RECORD)
+    finisher, matcher = tiny.tokenizer.grammars.finisher, grammar.matcher()
+    known = finisher.shortest(matcher, 400)
+    steps: list[int] = []
+    matcher.consume_tokens(tiny.tokenizer.encode('{"name": "Ann", "age": 4', marks=False))
+    counted = CountedMatcher(matcher, steps)
+    afresh, long = finisher.shortest(counted, 400), len(steps)
+    joined = finisher.shortest(counted, 400, known=known)
+    assert joined == afresh and len(steps) - long <= 3 < long
+    text = tiny.tokenizer.decode(joined)
+    assert json.loads('{"name": "Ann", "age": 4' + text)["age"] == 4
+
+
+def test_a_known_way_that_does_not_serve_is_left(tiny):
+    matcher = tiny.tokenizer.grammars.of_json(RECORD).matcher()
+    finisher = tiny.tokenizer.grammars.finisher
+    matcher.consume_tokens(tiny.tokenizer.encode('{"name": "Ann', marks=False))
+    other = tiny.tokenizer.encode('{"name": "", "age": "no number", "kind": 3}', marks=False)
+    assert finisher.shortest(matcher, 400, known=other) == finisher.shortest(matcher, 400)
+
+
+def written(tiny: Engine, schema: dict[str, Any], budget: int, seed: int, *, known: bool) -> Any:
+    """The tokens of a reply of random choices."""
+    grammars = tiny.tokenizer.grammars
+    guide = json_guide(schema, tiny.tokenizer, budget)
+    if not known:
+
+        def afresh(matcher: Any, left: int, *, known: Sequence[int]) -> list[int] | None:
+            return grammars.finisher.shortest(matcher, left)
+
+        matcher = grammars.of_json(schema).matcher()
+        path = afresh(matcher, budget, known=())
+        assert path is not None
+        limits = (grammars.limits, Bounds.of(schema))
+        guide = GrammarGuide(matcher, tiny.tokenizer, afresh, path, budget, limits)
+    rng = np.random.default_rng(seed)
+    tokens = guide.forced()
+    while not guide.done():
+        token = guide.accept(int(rng.choice(np.flatnonzero(guide.mask().array()))))
+        tokens = [*tokens, token, *guide.forced()]
+    return tokens
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_replies_are_those_of_searches_without_a_known_way(tiny, seed):
+    for budget in (90, 130, 300):
+        afresh = written(tiny, RECORD, budget, seed, known=False)
+        assert written(tiny, RECORD, budget, seed, known=True) == afresh
+        assert len(afresh) <= budget
