@@ -16,6 +16,7 @@ import typer
 from graphs.commandline import new_app, run_app, switches
 from graphs.evaluate.chunking_command import GivenChunking, run_chunking
 from graphs.evaluate.given import Given, RetrievalGiven
+from graphs.evaluate.query_given import QueriesGiven
 
 if TYPE_CHECKING:
     from graphs.evaluate.command import Launch
@@ -35,6 +36,10 @@ RETRIEVAL_HELP = """Rank the documents of a corpus with relevance judgements (BE
 Ours, its two halves alone, LangChain's EnsembleRetriever over the same halves, and BM25 over
 plain words, each question put to all in turn. The report goes to stdout, progress to stderr.
 What was asked is kept: the same command goes on after Ctrl-C."""
+QUERIES_HELP = """Compare ways of planning a search: each option of the query side alone, or joined.
+
+Questions of several hops want every passage they need: all@10. The question alone is always among
+the plans, and gains are on it. The report goes to stdout, progress to stderr."""
 README_HELP = """Write the tables of RESULTS between the evaluation markers of the README."""
 
 Results = Annotated[list[Path], typer.Argument(help="What `qa --json` printed, or its --out.")]
@@ -60,6 +65,14 @@ def main(argv: Sequence[str] | None = None, *, launch: "Launch | None" = None) -
     app.command("retrieval", help=RETRIEVAL_HELP)(switches(RetrievalGiven, retrieval))
 
     app.command("chunking", help=CHUNKING_HELP)(switches(GivenChunking, run_chunking))
+
+    def queries(given: QueriesGiven) -> int:
+        from graphs.evaluate.query_side import run_queries
+
+        return run_queries(given)
+
+    for name in ("multihop", "queries"):
+        app.command(name, help=QUERIES_HELP)(switches(QueriesGiven, queries))
 
     @app.command(help=README_HELP)
     def readme(results: Results, readme: Readme = Path("README.md"), check: Check = False) -> None:

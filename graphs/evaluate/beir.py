@@ -86,11 +86,11 @@ def load_beir(folder: Path, split: str = "test") -> Corpus:
         )
     docs = {
         _field(row, "_id", at): Text(str(row.get("title") or ""), _field(row, "text", at))
-        for at, row in _rows(_file(folder, "corpus.jsonl"))
+        for at, row in read_rows(_file(folder, "corpus.jsonl"))
     }
     asked = {
         _field(row, "_id", at): _field(row, "text", at)
-        for at, row in _rows(_file(folder, "queries.jsonl"))
+        for at, row in read_rows(_file(folder, "queries.jsonl"))
     }
     place = _qrels_file(folder, split)
     qrels: dict[str, dict[str, int]] = {}
@@ -138,7 +138,8 @@ def _lines(place: Path) -> Iterator[tuple[str, str]]:
         raise UserError(f"cannot read {place} ({error}): copy it again") from error
 
 
-def _rows(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_rows(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each JSON object of a JSONL file, plain or gzip, with its address for an error."""
     for at, line in _lines(place):
         try:
             row = json.loads(line)
