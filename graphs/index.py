@@ -7,12 +7,18 @@ python -m graphs.index delete NAME --document notes/old.txt
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from graphs.commandline import AsJson, Quiet, new_app, run_app, switches
+from graphs.commandline import new_app, run_app, switches
+from graphs.index_given import (
+    BuildGiven,
+    DeleteGiven,
+    ExportGiven,
+    IndexGiven,
+    ListGiven,
+    ShowGiven,
+    UpdateGiven,
+)
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -31,110 +37,6 @@ DELETE_HELP = """Delete an index, or with --document files of it, leaving none o
 
 A deleted file that is still in its folder stays out until `update --restore`. Your documents are
 never touched."""
-
-Name = Annotated[str | None, typer.Option("--name", help="Name of the index, in your data folder.")]
-Docs = Annotated[
-    list[str] | None,
-    typer.Option("--docs", metavar="PATH", help="Folder or file; may be given more than once."),
-]
-Index = Annotated[
-    str | None, typer.Option("--index", metavar="PATH", help="Folder that keeps the index.")
-]
-Ray = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="ADDRESS",
-        help="Read and embed on a Ray cluster: auto, local, or an address such as"
-        " ray://head:10001. Every node must see the documents under the same path.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", help="With --ray: how many models at once (default: one a node)."),
-]
-Chosen = Annotated[str, typer.Argument(metavar="INDEX", help="Name or folder of an index.")]
-Several = Annotated[
-    list[str] | None, typer.Argument(metavar="[INDEX]...", help="Names or folders; none means all.")
-]
-Place = Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="Where to look.")]
-Documents = Annotated[bool, typer.Option("--documents", help="List the files too.")]
-Restore = Annotated[
-    bool, typer.Option("--restore", help="Take back files that were deleted from the index.")
-]
-Target = Annotated[str, typer.Argument(metavar="FOLDER", help="Where to write; must be empty.")]
-To = Annotated[str, typer.Option("--to", help="faiss, chroma or jsonl.")]
-Gone = Annotated[
-    list[str] | None,
-    typer.Option("--document", metavar="FILE", help="A file, as `show --documents` names it."),
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-
-@dataclass(frozen=True)
-class BuildGiven:
-    """The switches of `build`."""
-
-    docs: Docs = None
-    name: Name = None
-    index: Index = None
-    ray: Ray = None
-    workers: Workers = None
-    as_json: AsJson = False
-    quiet: Quiet = False
-
-
-@dataclass(frozen=True)
-class UpdateGiven:
-    """The switches of `update`."""
-
-    indexes: Several = None
-    restore: Restore = False
-    ray: Ray = None
-    workers: Workers = None
-    as_json: AsJson = False
-    quiet: Quiet = False
-
-
-@dataclass(frozen=True)
-class ListGiven:
-    """The switches of `list`."""
-
-    place: Place = None
-    as_json: AsJson = False
-
-
-@dataclass(frozen=True)
-class ShowGiven:
-    """The switches of `show`."""
-
-    index: Chosen
-    documents: Documents = False
-    as_json: AsJson = False
-
-
-@dataclass(frozen=True)
-class ExportGiven:
-    """The switches of `export`."""
-
-    index: Chosen
-    folder: Target
-    to: To = "faiss"
-    as_json: AsJson = False
-    quiet: Quiet = False
-
-
-@dataclass(frozen=True)
-class DeleteGiven:
-    """The switches of `delete`."""
-
-    index: Chosen
-    document: Gone = None
-    yes: Yes = False
-    as_json: AsJson = False
-
-
-IndexGiven = BuildGiven | UpdateGiven | ListGiven | ShowGiven | ExportGiven | DeleteGiven
 
 
 def main(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from graphs.errors import EXPECTED_ERRORS, UserError
-from graphs.index import (
+from graphs.index_given import (
     BuildGiven,
     DeleteGiven,
     ExportGiven,
@@ -50,7 +50,7 @@ class _Indexes:
         self, settings: Settings, embeddings: "Callable[[], Embeddings] | None" = None
     ) -> None:
         self._settings = settings
-        self._embeddings = embeddings or self._local_embeddings
+        self._injected = embeddings
 
     def run(self, given: IndexGiven) -> int:
         match given:
@@ -115,7 +115,8 @@ class _Indexes:
         from retrievers.corpus import Corpus
         from retrievers.indexing import update_index
 
-        console, embeddings = standard_console(quiet=given.quiet), self._embeddings()
+        console = standard_console(quiet=given.quiet)
+        embeddings = self._embeddings(deterministic=given.deterministic)
         corpus = Corpus(folder)
         try:
             with _work(given, embeddings) as work, console.indexing() as progress:
@@ -126,13 +127,18 @@ class _Indexes:
         console.say(f"{'index':<8} {folder}")
         return report
 
-    def _local_embeddings(self) -> "Embeddings":
+    def _embeddings(self, *, deterministic: bool = False) -> "Embeddings":
+        if self._injected is not None:
+            return self._injected()
         from llm_core.embeddings import LocalEmbeddings
         from llm_core.settings import load_settings as load_model_settings
 
         places = load_model_settings()
         return LocalEmbeddings(
-            self._settings.embeddings, cache_dir=places.cache_dir, threads=places.threads
+            self._settings.embeddings,
+            cache_dir=places.cache_dir,
+            threads=places.threads or (1 if deterministic else None),
+            deterministic=deterministic,
         )
 
     # ------------------------------------------------------------------ list, show

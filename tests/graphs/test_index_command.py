@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,16 @@ def test_an_index_is_built_listed_and_shown(run: Run, docs: Path, built: Path) -
     assert [one["source"] for one in shown["files"]][:2] == ["goose.txt", "league.txt"]
     code, out, _ = run("show", str(built), "--documents")
     assert code == 0 and "10 documents, 10 passages" in out and "1 passages  goose.txt" in out
+
+
+def test_the_command_runs_as_a_module(built: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "graphs.index", "list", str(tmp_path / "data" / "index")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout.startswith("stories  10 documents"), done.stderr
 
 
 def test_without_a_name_it_is_the_index_of_these_documents(
