@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 
 from agents.library import Library
 from agents.question import Question
-from retrievers.analysis import STOP_WORDS, tokenize
+from retrievers.analysis import tokenize
 from retrievers.sentences import split
-from retrievers.token_vectors import TokenEncoder, TokenVectors, max_similarity, mean_vector
+from retrievers.token_vectors import (
+    TokenEncoder,
+    TokenVectors,
+    max_similarity,
+    mean_vector,
+    query_weights,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -38,7 +44,6 @@ FEATURES: Final = (
     "neighbour_cosine",
     "first",
 )
-_FUNCTION_WORD_WEIGHT = 0.15
 _IDF_SCALE = 8.0
 
 
@@ -69,7 +74,7 @@ class EvidenceFeatures:
     def measure(self, question: Question, passages: Sequence[Document]) -> Scored:
         """Features of every sentence of `passages`, best passages first."""
         asked = self._encoder.encode(question.text)
-        weights = _question_weights(question.text, asked)
+        weights = query_weights(question.text, asked)
         vector = mean_vector(asked.vectors)
         idf = dict(zip(question.terms, self._library.idf(question.terms), strict=True))
         spans: list[tuple[int, int, int]] = []
@@ -96,15 +101,6 @@ class EvidenceFeatures:
         )
         view.terms = [frozenset(tokenize(text[a:b])) for a, b in spans]
         return view
-
-
-def _question_weights(text: str, asked: TokenVectors) -> NDArray[np.float32]:
-    """Weight of each question token: function words and punctuation count little, (Q,)."""
-    pieces = [text[a:b].lower() for a, b in asked.spans]
-    light = [piece in STOP_WORDS or not any(map(str.isalnum, piece)) for piece in pieces]
-    if all(light):
-        return np.ones(len(pieces), dtype=np.float32)
-    return np.where(light, _FUNCTION_WORD_WEIGHT, 1.0).astype(np.float32)
 
 
 def _coverage(idf: Mapping[str, float], terms: frozenset[str]) -> float:

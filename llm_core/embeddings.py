@@ -143,20 +143,47 @@ class LocalEmbeddings(Embeddings):
         Special tokens are left out. A text that is longer than the model takes is computed
         in windows, so that every token has a vector.
         """
+        return self._token_vectors([text], alone=True)[0]
+
+    def many_tokens_and_vectors(
+        self, texts: Sequence[str]
+    ) -> list[tuple[NDArray[np.int64], Floats]]:
+        """`tokens_and_vectors` of each text, windows of like length computed together.
+
+        As with sentence vectors, the last bits depend on what is computed together unless the
+        embeddings are `deterministic`.
+        """
+        return self._token_vectors(texts, alone=False) if texts else []
+
+    def _token_vectors(
+        self, texts: Sequence[str], *, alone: bool
+    ) -> list[tuple[NDArray[np.int64], Floats]]:
         from torch.nn.functional import normalize
 
-        offsets: list[NDArray[np.int64]] = []
-        vectors: list[Floats] = []
         encoder, tokenizer = self._load()
-        encoding = tokenizer.encode(_SURROGATE.sub("\ufffd", text))  # the offsets stay
-        for window in (encoding, *encoding.overflowing):
-            own = np.array(window.special_tokens_mask) == 0
+        clean = [_SURROGATE.sub("\ufffd", text) for text in texts]  # the offsets stay
+        encodings = tokenizer.encode_batch(clean)
+        windows = [(at, w) for at, e in enumerate(encodings) for w in (e, *e.overflowing)]
+        batches = self._batches([window for _, window in windows])
+        vectors: dict[int, Floats] = {}  # by row of `windows`
+        for rows in [[row] for row in range(len(windows))] if alone else batches:
+            ids = [windows[row][1].ids for row in rows]
             with self._turns:
-                states = self._forward(encoder, [window.ids])
+                states = self._forward(encoder, ids)
                 unit = normalize(states.float(), dim=-1).numpy()
-            offsets.append(np.array(window.offsets, dtype=np.int64)[own])
-            vectors.append(unit[own])
-        return np.concatenate(offsets), np.concatenate(vectors)
+            ends = np.cumsum([len(one) for one in ids])
+            for row, part in zip(rows, np.split(unit, ends[:-1]), strict=True):
+                vectors[row] = part[np.array(windows[row][1].special_tokens_mask) == 0]
+        offsets: list[list[NDArray[np.int64]]] = [[] for _ in texts]
+        found: list[list[Floats]] = [[] for _ in texts]
+        for row, (at, window) in enumerate(windows):
+            own = np.array(window.special_tokens_mask) == 0
+            offsets[at].append(np.array(window.offsets, dtype=np.int64)[own])
+            found[at].append(vectors[row])
+        return [
+            (np.concatenate(one), np.concatenate(other))
+            for one, other in zip(offsets, found, strict=True)
+        ]
 
     def _batches(self, encodings: "list[Encoding]") -> Iterator[list[int]]:
         """Group row numbers by length, longest first, within the token budget."""

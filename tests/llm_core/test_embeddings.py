@@ -252,6 +252,16 @@ def test_every_token_of_a_long_text_has_a_vector(bert: Path) -> None:
     assert "".join(text[a:b] for a, b in offsets) == text.replace(" ", "")
 
 
+def test_many_texts_have_the_token_vectors_of_each(bert: Path) -> None:
+    model = LocalEmbeddings(str(bert), deterministic=True)
+    texts = [random_text(400, seed=3), "The cat", "the cat the cat", ""]
+    for text, (offsets, vectors) in zip(texts, model.many_tokens_and_vectors(texts), strict=True):
+        alone_offsets, alone_vectors = model.tokens_and_vectors(text)
+        assert offsets.tolist() == alone_offsets.tolist()
+        assert vectors.tobytes() == alone_vectors.tobytes()
+    assert model.many_tokens_and_vectors([]) == []
+
+
 def test_token_spans_are_those_of_the_token_vectors(bert: Path) -> None:
     model, text = LocalEmbeddings(str(bert)), random_text(400, seed=2)
     offsets, _ = model.tokens_and_vectors(text)

@@ -5,7 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from retrievers.token_vectors import Floats, TokenEncoder, TokenVectors, max_similarity, mean_vector
+from retrievers.token_vectors import (
+    LIGHT,
+    Floats,
+    TokenEncoder,
+    TokenVectors,
+    max_similarity,
+    mean_vector,
+    query_weights,
+)
 from tests.fakes import HashEmbeddings, WordEmbeddings
 
 
@@ -90,3 +98,40 @@ def test_threads_get_the_vectors_of_their_own_text() -> None:
         found = list(pool.map(encoder.encode, texts))
     for text, vectors in zip(texts, found, strict=True):
         assert vectors.vectors[0] == pytest.approx(HashEmbeddings().embed_query(text), abs=1e-6)
+
+
+def test_many_texts_are_encoded_as_one_by_one() -> None:
+    texts = ["the goose", "the stone", "the goose"]
+    many = TokenEncoder(HashEmbeddings()).encode_many(texts)
+    for text, found in zip(texts, many, strict=True):
+        alone = TokenEncoder(HashEmbeddings()).encode(text)
+        assert found.vectors.tolist() == alone.vectors.tolist()
+
+
+def test_half_precision_is_the_same_whether_remembered_or_new() -> None:
+    encoder = TokenEncoder(HashEmbeddings(), half=True)
+    new, remembered = encoder.encode("the goose"), encoder.encode("the goose")
+    assert new.vectors.dtype == remembered.vectors.dtype == np.float32
+    assert new.vectors.tolist() == remembered.vectors.tolist()
+    exact = TokenEncoder(HashEmbeddings()).encode("the goose")
+    assert new.vectors == pytest.approx(exact.vectors, abs=1e-3)
+
+
+def test_function_words_count_little_and_rare_words_much() -> None:
+    text = "Who is the goose?"
+    asked = TokenEncoder(WordEmbeddings()).encode(text)
+    assert query_weights(text, asked) == pytest.approx([LIGHT, LIGHT, LIGHT, 1])
+    weights = query_weights(text, asked, lambda terms: [4.0 if t == "goos" else 2.0 for t in terms])
+    assert weights == pytest.approx([LIGHT, LIGHT, LIGHT, 4])
+
+
+def test_a_question_of_function_words_alone_counts_them_all() -> None:
+    asked = TokenEncoder(WordEmbeddings()).encode("what is it")
+    assert query_weights("what is it", asked).tolist() == [1, 1, 1]
+
+
+def test_a_piece_of_a_word_weighs_as_the_word() -> None:
+    text = "carbuncles!"
+    asked = TokenVectors(np.asarray([[0, 3], [3, 10], [10, 11]]), np.eye(3, dtype=np.float32))
+    weights = query_weights(text, asked, lambda terms: [7.0 for _ in terms])
+    assert weights == pytest.approx([7, 7, LIGHT])
