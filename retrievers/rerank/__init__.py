@@ -1,0 +1,1 @@
+"""Judge the passages a search found again: one LangChain document compressor a file."""
