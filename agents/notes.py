@@ -1,6 +1,6 @@
 """What the roles hand to one another: small, typed, JSON-able; ids and offsets, never documents."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -41,6 +41,9 @@ class SearchNote(BaseModel):
     evidence: list[EvidenceRef] = Field(default_factory=list)
     answerable: float = Field(default=0.0, description="probability that the evidence answers it")
     seconds: float = 0.0
+    trace: dict[str, Any] | None = Field(
+        default=None, description="what every stage of the search did, where that was asked for"
+    )
 
 
 class Gathered(BaseModel):

@@ -60,3 +60,6 @@ class ResearchResult(BaseModel):
     stopped: str | None = None
     manifest: dict[str, Any] = Field(default_factory=dict)
     timings: dict[str, float] = Field(default_factory=dict)
+    search: list[dict[str, Any]] = Field(
+        default_factory=list, description="how each search went, where that was asked for"
+    )

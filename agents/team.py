@@ -45,13 +45,14 @@ class ResearchTeam:
         profile: Profile | None = None,
         threshold: float = THRESHOLD,
         cutoff: BaseDocumentCompressor | None = None,
+        explain: bool = False,
     ) -> None:
         profile = profile or profile_for(model)
         encoder = TokenEncoder(embeddings)
         self._library = library
         self._planner = Planner(model, profile)
         ranker = EvidenceRanker(EvidenceFeatures(library, encoder))
-        self._researcher = Researcher(library, ranker, cutoff or RelevanceCutoff())
+        self._researcher = Researcher(library, ranker, cutoff or RelevanceCutoff(), explain=explain)
         self._gatherer = Gatherer(threshold)
         self._writer = Writer(model, profile)
         self._verifier = Verifier(model, encoder)

@@ -63,6 +63,12 @@ Open = Annotated[
         "--open", metavar="N", help="Show where citation N stands: its page, with the words marked."
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain", help="Show what every stage of the search returned, with scores and times."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,7 @@ class Given:
     review: Review = False
     state: State = None
     open: Open = None
+    explain: Explain = False
 
 
 def main(argv: Sequence[str] | None = None, *, wire: "Wire | None" = None) -> int:

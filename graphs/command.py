@@ -63,6 +63,7 @@ def _command(given: "Given", settings: "Settings") -> "Command":
         embeddings=settings.embeddings,
         seed=given.seed,
         deterministic=given.deterministic,
+        explain=given.explain,
     )
     return Command(
         question=question,

@@ -97,9 +97,17 @@ class Console:
             for nearest in result.nearest:
                 print(f"- {address(nearest)} (similarity {nearest.score:.2f})", file=self.out)
                 print(f"    “{_one_line(nearest.quote)}”", file=self.out)
+        for trace in result.search:
+            self._explain(trace)
         if result.stopped and result.answer == NOT_IN_DOCUMENTS:
             self.say(f"stopped: {result.stopped}")
         self.out.flush()
+
+    def _explain(self, trace: Mapping[str, Any]) -> None:
+        """What every stage of one search returned, below the answer."""
+        from retrievers.trace import trace_table
+
+        print(f"\n{_printable(trace_table(trace, names=trace.get('places')))}", file=self.out)
 
     @contextmanager
     def _spinner(self) -> Iterator[Callable[[str], None]]:

@@ -190,6 +190,7 @@ class ResearchNodes:
             "stopped": stopped,
             "manifest": state["manifest"],
             "timings": {**_rounded(seconds), "total": round(sum(seconds.values()), 3)},
+            "search": [note.trace for note in state["notes"] if note.trace is not None],
         }
         if stopped and result.abstained and stopped != self._out_of_rounds:
             changes["answer"] = f"No answer: {stopped}."

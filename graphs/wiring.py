@@ -44,6 +44,7 @@ class ResearchOptions:
     embeddings: str = "minilm-l6"
     seed: int | None = None
     deterministic: bool = False
+    explain: bool = False  # keep what every stage of each search did
 
     def as_json(self) -> dict[str, Any]:
         """These options as JSON values that mean the same in every working directory.
@@ -161,7 +162,8 @@ def wire_research(
         "versions": versions(),
         **_conditions(options, choice, places, console),
     }
-    return Wired(ResearchTeam(model, library, embeddings), manifest)
+    team = ResearchTeam(model, library, embeddings, explain=options.explain)
+    return Wired(team, manifest)
 
 
 def _threads(options: ResearchOptions, places: "ModelSettings") -> int | None:

@@ -74,6 +74,22 @@ def test_a_search_notes_ids_offsets_and_scores_alone(team: ResearchTeam) -> None
     assert HID not in json.dumps(note.model_dump())
 
 
+def test_a_search_is_explained_by_ids_and_places_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agents.ranking.weights_for", lambda _language: BY_WORDS)
+    library = library_of(passages_of(loaded("stone.txt", STONE), loaded("river.txt", RIVER)))
+    team = ResearchTeam(ScriptedChat(), library, HashEmbeddings(), profile=SMALL, explain=True)
+    note = team.search(ASK)
+    assert note.trace is not None
+    stages = {stage["stage"]: stage["items"] for stage in note.trace["stages"]}
+    assert [item["id"] for item in stages["diversity"]] == [ref.id for ref in note.passages]
+    assert note.trace["places"][note.passages[0].id] == "stone.txt, line 1"
+    assert HID not in json.dumps(note.trace)
+    plain = ResearchTeam(ScriptedChat(), library, HashEmbeddings(), profile=SMALL).search(ASK)
+    assert plain.trace is None and plain.passages == note.passages
+
+
 def test_passages_under_the_cutoff_are_near_but_no_evidence(team: ResearchTeam) -> None:
     note = team.search(ASK)
     relevant = {

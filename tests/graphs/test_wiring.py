@@ -135,6 +135,21 @@ def test_the_result_names_everything_it_depends_on(run: Run, goose: Path, tmp_pa
 
 
 @pytest.mark.model
+def test_an_explained_answer_shows_every_stage_as_a_table_and_as_json(
+    run: Run, goose: Path
+) -> None:
+    code, out, _ = run(ASK, "--docs", str(goose), "--explain")
+    answer, table = out.split("\nsearch  ", 1)
+    assert code == 0 and "James Ryder" in answer
+    for stage in ("plan", "words", "vectors", "fusion", "diversity"):
+        assert f"\n  {stage} " in table
+    assert "1. goose.txt, line 1  bm25" in table
+    result = json.loads(run(ASK, "--docs", str(goose), "--explain", "--json")[1])
+    assert result["search"][0]["stages"][0]["stage"] == "plan"
+    assert json.loads(run(ASK, "--docs", str(goose), "--json")[1])["search"] == []
+
+
+@pytest.mark.model
 def test_state_holds_no_text_of_the_documents(run: Run, goose: Path, tmp_path: Path) -> None:
     goose.write_text(GOOSE + "Zanzibar is far from the place of which we speak.\n" * 3)
     run(ASK, "--docs", str(goose), "--state", str(tmp_path / "s"))
