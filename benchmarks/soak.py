@@ -2,16 +2,25 @@
 
     python -m benchmarks.soak MASKBENCH --json soak.json
     python -m benchmarks.soak MASKBENCH --model smollm2-135m --replies 200
-    python -m benchmarks.soak MASKBENCH --first 5580 --replies 100 --only Github_easy/o21053
+    python -m benchmarks.soak MASKBENCH --first 5580 --replies 1 --only Github_easy/o21053
 
 MASKBENCH is MaskBench's file of schemas, one JSON object a line, gzip or not. Without --model a
 tiny model of random weights writes: nothing tries a grammar harder than one that does not know
-what it writes. Each reply has a schema, a budget and a temperature drawn from --seed and its
-number. A fault names them, and is seen again with --first NUMBER --only NAME (schemas whose names
-begin so). Where the budget cannot hold the shortest reply, and that is said before anything is
-written, it is doubled. A whole reply that a validator refuses is asked for once more, as the chat
-model does, and is an error, not a reply, where it fails again. Progress goes to stderr, tables to
-stdout.
+what it writes. Each draw has a schema, a temperature and a budget from --seed and its number:
+the shortest reply that is known of the schema and 0 to 400 tokens more, and in one draw of twenty
+fewer tokens than that reply has, which must be refused before anything is written. Draws go on
+until --replies are written. A fault names its draw, and is seen again with --first NUMBER --only
+NAME (schemas whose names begin so). A whole reply that a validator refuses is asked for once
+more, as the chat model does, and is an error, not a reply, where it fails again.
+
+With --rows a run that was stopped goes on where it was, and parts can run side by side:
+
+    python -m benchmarks.soak MASKBENCH --replies 5000 --part 1/2 --rows one.jsonl
+    python -m benchmarks.soak MASKBENCH --replies 5000 --part 2/2 --rows two.jsonl
+    cat one.jsonl two.jsonl > all.jsonl
+    python -m benchmarks.soak MASKBENCH --rows all.jsonl
+
+Progress goes to stderr, tables to stdout.
 
 The time of constraints is processor time in guides, from the compiling of the grammar on, with
 the choice of tokens under the mask, as a part of all processor time of the replies.
@@ -25,16 +34,17 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.maskbench import Case, read_cases
+from benchmarks.maskbench import Case, part_of, read_cases
+from benchmarks.rows import KeptRows
+from benchmarks.soak_report import BROKEN, Draw, Soak, report
 from llm_core.bench.measure import machine
-from llm_core.bench.report import table
 from llm_core.constrain import BudgetError, SchemaError, json_guide
 from llm_core.engine import Engine
 from llm_core.errors import ModelError
@@ -47,7 +57,9 @@ from llm_core.structured import schema_hint
 from llm_core.validation import failing
 
 _TOGETHER = 32  # replies written side by side
-_MOST = 400  # tokens of one reply
+_SPARE = 400  # tokens of a budget, at most, beyond the shortest reply
+_MOST = 768  # tokens of one reply
+_TIGHT = 0.05  # of the draws have a budget below the shortest reply
 _TEMPERATURES = (0.0, 0.3, 0.7, 1.0, 1.5, 5.0)
 
 
@@ -87,179 +99,173 @@ class ClockedGuide:
 
 
 @dataclass
-class Soak:
-    """What came of the replies."""
-
-    replies: int = 0
-    tokens: int = 0
-    malformed: int = 0
-    unfinished: int = 0
-    crashes: int = 0
-    repaired: int = 0
-    refused: int = 0  # invalid twice: an error is raised in place of a reply
-    uncompiled: int = 0  # schemas refused before anything was written
-    too_small: int = 0  # budgets refused before anything was written
-    guide_seconds: float = 0.0
-    all_seconds: float = 0.0
-    faults: list[str] = field(default_factory=list)
-    keywords: Counter[str] = field(default_factory=Counter)  # why replies were asked for again
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing broke."""
-        return not (self.malformed or self.unfinished or self.crashes)
-
-    @property
-    def share(self) -> float:
-        """The part of the processor time that constraints took."""
-        return self.guide_seconds / self.all_seconds if self.all_seconds else 0.0
-
-
-@dataclass
 class _Asked:
-    number: int
     case: Case
-    budget: int
     sampling: Sampling
-    guide: ClockedGuide
     prompt: list[int]
+    guide: ClockedGuide
+    draw: Draw
 
     @property
     def name(self) -> str:
         """All that it takes to ask for the same again."""
-        how = self.sampling
+        how, draw = self.sampling, self.draw
         return (
-            f"{self.case.name}, number {self.number}, budget {self.budget}, "
+            f"{draw.name}, number {draw.number}, budget {draw.budget}, "
             f"temperature {how.temperature}, sampling seed {how.seed}"
         )
 
 
 class Soaker:
-    """Asks one engine for replies; all that is random comes from `seed` and a reply's number."""
+    """Asks one engine for replies; all that is random comes from `seed` and a draw's number."""
 
-    def __init__(self, engine: Engine, cases: Sequence[Case], seed: int, first: int = 0) -> None:
+    def __init__(self, engine: Engine, cases: Sequence[Case], seed: int) -> None:
         self._engine = engine
         self._cases = cases
         self._seed = seed
-        self._number = first
         self._template = ChatTemplate(engine.tokenizer)
-        self._longest = engine.window // 4
-        self.soak = Soak()
+        self._room = min(_MOST, engine.window * 3 // 4)
 
-    def round(self, count: int) -> None:
-        """`count` replies, side by side, and the second tries of those that are not valid."""
-        asked = [self._ask() for _ in range(count)]
-        ready = [each for each in asked if each is not None]
-        again = [each for each in self._write(ready) if each is not None]
-        for each in self._write([each for each in map(self._repeat, again) if each]):
-            self.soak.repaired += each is None
-            self.soak.refused += each is not None
+    def round(self, numbers: Sequence[int]) -> list[Draw]:
+        """These draws, their replies side by side, and again those that are not valid."""
+        began = time.process_time()
+        drawn = [self._ask(number) for number in numbers]
+        asked = [each for each in drawn if isinstance(each, _Asked)]
+        again = [self._repeat(each) for each in self._write(asked)]
+        failed = {id(each.draw) for each in self._write(again)}
+        for each in again:
+            each.draw.outcome = "refused" if id(each.draw) in failed else each.draw.outcome
+        draws = [each.draw if isinstance(each, _Asked) else each for each in drawn]
+        for draw in draws:
+            draw.all_seconds = (time.process_time() - began) / len(draws)
+        return draws
 
-    def _ask(self) -> _Asked | None:
-        number, self._number = self._number, self._number + 1
+    def _ask(self, number: int) -> _Asked | Draw:
         rng = random.Random(f"{self._seed} {number}")
-        budget = rng.choice([rng.randint(1, 30), rng.randint(10, 120), rng.randint(60, _MOST)])
+        part, tight = rng.random(), rng.random() < _TIGHT
+        spare = rng.choice([0, rng.randint(0, 30), rng.randint(10, 120), rng.randint(60, _SPARE)])
         how = Sampling(temperature=rng.choice(_TEMPERATURES), seed=rng.getrandbits(32))
         case = rng.choice(self._cases)  # last: the rest is the same whichever there are
-        hint = self._engine.tokenizer.encode(schema_hint(case.schema), marks=False)
-        text = self._engine.tokenizer.decode(hint[: self._longest // 2])
-        prompt = self._template.encode([Turn("user", text)])
-        return self._guided(number, case, budget, how, prompt)
-
-    def _repeat(self, asked: _Asked) -> _Asked | None:
-        how = Sampling(temperature=max(0.3, asked.sampling.temperature), seed=asked.budget)
-        return self._guided(asked.number, asked.case, asked.budget, how, asked.prompt)
-
-    def _guided(
-        self, number: int, case: Case, budget: int, how: Sampling, prompt: list[int]
-    ) -> _Asked | None:
+        draw = Draw(number, case.name)
         began = time.thread_time()
-        while budget <= _MOST:
-            try:
-                guide = json_guide(case.schema, self._engine.tokenizer, budget)
-            except BudgetError:
-                self.soak.too_small += 1
-                budget *= 2
-            except SchemaError:
-                break
-            except Exception as error:
-                self._crash(f"{case.name}, number {number}", error)
-                return None
-            else:
-                spent = time.thread_time() - began
-                self.soak.all_seconds += spent
-                return _Asked(number, case, budget, how, ClockedGuide(guide, spent), prompt)
-        self.soak.uncompiled += 1
-        return None
+        try:
+            draw.shortest = self._engine.tokenizer.grammars.of_json(case.schema).shortest
+            if draw.shortest > self._room:
+                draw.outcome = "too long"
+                return draw
+            draw.budget = min(draw.shortest + spare, self._room)
+            if tight:
+                draw.budget = 1 + int(part * (draw.shortest - 1))
+            guide = json_guide(case.schema, self._engine.tokenizer, draw.budget)
+        except SchemaError:
+            draw.outcome = "uncompiled"
+        except BudgetError as error:
+            draw.outcome = "too small" if draw.budget < draw.shortest else "crash"
+            draw.fault = "" if draw.outcome == "too small" else _told(draw, error)
+        except Exception as error:
+            draw.outcome, draw.fault = "crash", _told(draw, error)
+        else:
+            clocked = ClockedGuide(guide, time.thread_time() - began)
+            return _Asked(case, how, self._prompt(case), clocked, draw)
+        return draw
 
-    def _write(self, asked: Sequence[_Asked]) -> list[_Asked | None]:
-        """Those whose replies are whole and not valid; None for the others."""
+    def _prompt(self, case: Case) -> list[int]:
+        """A hint of the schema, cut to an eighth of the window."""
+        tokenizer = self._engine.tokenizer
+        hint = tokenizer.encode(schema_hint(case.schema), marks=False)
+        text = tokenizer.decode(hint[: self._engine.window // 8])
+        return self._template.encode([Turn("user", text)])
+
+    def _repeat(self, asked: _Asked) -> _Asked:
+        how = asked.sampling
+        how = Sampling(temperature=max(0.3, how.temperature), seed=asked.draw.budget)
+        return replace(self._anew(asked), sampling=how)
+
+    def _anew(self, asked: _Asked) -> _Asked:
+        guide = json_guide(asked.case.schema, self._engine.tokenizer, asked.draw.budget)
+        return replace(asked, guide=ClockedGuide(guide))
+
+    def _write(self, asked: Sequence[_Asked]) -> list[_Asked]:
+        """Those whose replies are whole and not valid; what came of the others is noted."""
         if not asked:
             return []
         engine = self._engine
-        began = time.process_time()
         try:
             replies = engine.generate_batch(
                 [each.prompt for each in asked],
-                max_tokens=_MOST,
+                max_tokens=self._room,
                 sampling=[each.sampling for each in asked],
                 stop_ids=engine.tokenizer.end_ids,
                 guides=[each.guide for each in asked],
             )
         except Exception as error:
             if len(asked) == 1:
-                self._crash(asked[0].name, error)
-                return [None]
-            return [found for each in asked for found in self._write([each])]
-        self.soak.all_seconds += time.process_time() - began
+                draw = asked[0].draw
+                draw.outcome, draw.fault = "crash", f"{asked[0].name}: {_told(draw, error)}"
+                return []
+            return [found for each in asked for found in self._write([self._anew(each)])]
+        written = zip(asked, replies, strict=True)
         return [
-            each if self._fails(each, [step.token for step in reply.steps], reply.finish) else None
-            for each, reply in zip(asked, replies, strict=True)
+            each
+            for each, reply in written
+            if self._fails(each, [step.token for step in reply.steps], reply.finish)
         ]
 
     def _fails(self, asked: _Asked, tokens: list[int], finish: str) -> bool:
-        """Whether a whole reply is not valid; counts what is not even whole."""
-        soak, name = self.soak, asked.name
-        soak.replies += 1
-        soak.tokens += len(tokens)
-        soak.guide_seconds += asked.guide.seconds
+        """Whether a whole reply is not valid; what came of it is noted."""
+        draw, name = asked.draw, asked.name
+        draw.tokens += len(tokens)
+        draw.guide_seconds += asked.guide.seconds
         text = b"".join(self._engine.tokenizer.pieces[token] for token in tokens)
-        if finish != "stop" or len(tokens) > asked.budget:
-            soak.unfinished += 1
-            soak.faults.append(f"{name}: {finish} after {len(tokens)} of {asked.budget}")
+        if finish != "stop" or len(tokens) > draw.budget:
+            draw.outcome = "unfinished"
+            draw.fault = f"{name}: {finish} after {len(tokens)} of {draw.budget}"
             return False
         try:
             value = json.loads(text.decode())
         except ValueError as error:
-            soak.malformed += 1
-            soak.faults.append(f"{name}: {error}: {text[-200:]!r}")
+            draw.outcome = "malformed"
+            draw.fault = f"{name}: {error}: {text[-200:]!r}"
             return False
         found = failing(value, asked.case.schema)
+        draw.outcome = "repaired" if draw.invalid_by else "valid"
         if found is not None:
-            soak.keywords[str(found.validator)] += 1
+            draw.invalid_by = draw.invalid_by or str(found.validator)
         return found is not None
 
-    def _crash(self, name: str, error: Exception) -> None:
-        self.soak.crashes += 1
-        self.soak.faults.append(f"{name}: {type(error).__name__}: {error}")
+
+def _told(draw: Draw, error: Exception) -> str:
+    return f"{draw.name}, number {draw.number}: {type(error).__name__}: {error}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the replies and print what came of them; returns the exit code."""
     given = _arguments(argv)
     scratch = nullcontext("") if given.model else tempfile.TemporaryDirectory()
+    about: dict[str, Any] = {
+        "benchmark": "soak",
+        "model": given.model,
+        "seed": given.seed,
+        "only": given.only,
+    }
+    about["only"] = given.only
     try:
         with scratch as folder:
-            place = resolve(given.model) if given.model else _tiny(Path(folder))
-            engine = Engine(place, threads=given.threads)
             cases = _named(read_cases(given.maskbench), given.only)
-            soaker = Soaker(engine, cases, given.seed, given.first)
-            _run(soaker, given.replies)
+            kept = KeptRows(given.rows, about)
+            place = resolve(given.model) if given.model else _tiny(Path(folder))
+            soaker = Soaker(Engine(place, threads=given.threads), cases, given.seed)
+            soak = _run(soaker, kept, _numbers(kept, given), given.replies)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _show(soaker.soak, given)
-    return int(not soaker.soak.sound)
+    what = given.model or "a tiny model of random weights"
+    print("\n".join([f"{what}, seed {given.seed}", *report(soak)]))
+    if given.json:
+        about |= {**vars(soak), "replies": soak.replies, "share": soak.share}
+        text = json.dumps({"machine": machine(), **about}, indent=2)
+        given.json.write_text(text + "\n", encoding="utf-8")
+    return int(not soak.sound)
 
 
 def _named(cases: Sequence[Case], name: str) -> list[Case]:
@@ -269,46 +275,26 @@ def _named(cases: Sequence[Case], name: str) -> list[Case]:
     return found
 
 
-def _run(soaker: Soaker, replies: int) -> None:
-    soak, said = soaker.soak, 0
-    while (left := replies - soak.replies - soak.crashes) > 0:
-        soaker.round(min(left, _TOGETHER))
+def _numbers(kept: KeptRows, given: argparse.Namespace) -> Iterator[int]:
+    """The numbers of draws that are still to do."""
+    first, step = part_of(given.part)
+    done = {row["number"] for row in kept.rows}
+    return (number for number in count(given.first + first, step) if number not in done)
+
+
+def _run(soaker: Soaker, kept: KeptRows, numbers: Iterator[int], replies: int) -> Soak:
+    soak, said = Soak(), 0
+    for row in kept.rows:
+        soak.add(Draw(**row))
+    while (left := replies - soak.replies - soak.outcomes["crash"]) > 0:
+        for draw in soaker.round(list(islice(numbers, min(left, _TOGETHER)))):
+            kept.add(asdict(draw))
+            soak.add(draw)
         if soak.replies - said >= 500 or soak.replies >= replies:
             said = soak.replies
-            print(
-                f"{soak.replies} replies, {soak.malformed} malformed, {soak.unfinished} "
-                f"unfinished, {soak.crashes} crashes",
-                file=sys.stderr,
-                flush=True,
-            )
-
-
-def _show(soak: Soak, given: argparse.Namespace) -> None:
-    per_reply = max(soak.replies, 1)
-    ms = 1e3 * soak.guide_seconds / per_reply
-    rows = [
-        ("replies", soak.replies),
-        ("malformed", soak.malformed),
-        ("unfinished", soak.unfinished),
-        ("crashes", soak.crashes),
-        ("not valid, asked for again", sum(soak.keywords.values()) - soak.refused),
-        ("not valid again: an error", soak.refused),
-        ("schemas without a grammar or too long for any budget: an error", soak.uncompiled),
-        ("budgets too small for the shortest reply: an error", soak.too_small),
-        ("tokens a reply", round(soak.tokens / per_reply)),
-        ("constraints, ms of processor time a reply", f"{ms:.2f}"),
-        ("constraints, part of all processor time", f"{soak.share:.1%}"),
-    ]
-    print(f"{given.model or 'a tiny model of random weights'}, seed {given.seed}")
-    print("\n".join(table(["", ""], [[name, str(value)] for name, value in rows])))
-    causes = [[name, str(count)] for name, count in soak.keywords.most_common()]
-    print("\n".join(["", *table(["keyword that a reply broke", "replies"], causes)]))
-    for fault in soak.faults[:20]:
-        print(fault)
-    if given.json:
-        report: dict[str, Any] = {"machine": machine(), "seed": given.seed, "model": given.model}
-        report |= {**vars(soak), "share": soak.share, "keywords": dict(soak.keywords)}
-        given.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            broken = ", ".join(f"{soak.outcomes[each]} {each}" for each in BROKEN)
+            print(f"{said} replies, {broken}", file=sys.stderr, flush=True)
+    return soak
 
 
 def _tiny(folder: Path) -> Path:
@@ -326,8 +312,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="a tiny model of random weights where it is not given")
     parser.add_argument("--replies", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help="the number of the first reply")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first draw")
     parser.add_argument("--only", default="", metavar="NAME", help="schemas of names so begun")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="the I-th of N equal parts")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="keep and take up results there")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there too")
     return parser.parse_args(argv)

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 Encode = Callable[[str], list[int]]
@@ -87,3 +89,5 @@ def _spellings(value: Any) -> Iterator[str]:
     yield json.dumps(value, ensure_ascii=False)
     if isinstance(value, float) and value.is_integer():
         yield str(int(value))  # 5.0 is an integer to a schema
+    if isinstance(value, float) and isfinite(value):
+        yield format(Decimal(repr(value)), "f")  # not 1e-06: digits alone meet a bound

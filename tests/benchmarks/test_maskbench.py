@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from benchmarks.maskbench import Bench, Case, read_cases
+from benchmarks.maskbench import Bench, Case, read_cases, run
+from benchmarks.rows import KeptRows
 from benchmarks.spelling import Speller
 from llm_core.errors import ModelError
 
@@ -47,22 +48,58 @@ def test_open_objects_may_hold_keys_without_a_name(tiny, speller):
     assert speller.can_write(matcher, {"name": "x", "extra": {"a": [1, "é"], "b": {}}})
 
 
+CASES = [
+    Case(
+        "a",
+        PERSON,
+        (
+            ({"name": "x"}, True),
+            ({"name": "x", "more": 1}, True),
+            ({"name": 1}, False),
+            ({"name": "x", "born": "2001-02-30"}, False),
+        ),
+    ),
+    Case("b", {"type": "nonsense"}, ((1, True), (2, False))),
+]
+
+
 def test_instances_are_counted_by_what_becomes_of_them(tiny):
-    bench = Bench(tiny.tokenizer)
-    instances = (
-        ({"name": "x"}, True),
-        ({"name": "x", "more": 1}, True),
-        ({"name": 1}, False),
-        ({"name": "x", "born": "2001-02-30"}, False),
-    )
-    bench.add(Case("a", PERSON, instances))
-    bench.add(Case("b", {"type": "nonsense"}, ()))
-    score = bench.score
+    score = run(Bench(tiny.tokenizer), CASES, KeptRows(None, {}))
     assert score.forms == {"closed": 1} and score.refusals.total() == 1
     assert score.compiled == 0.5
-    assert (score.valid, score.invalid) == (2, 2)
+    assert (score.valid, score.invalid, score.untried) == (2, 2, 1)
     assert score.written == {"open": 2, "closed": 1}
     assert score.passed_both == 0 and not score.good  # half of the schemas is not 98 %
+
+
+def test_kept_rows_are_not_tried_again(tiny, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    one = run(Bench(tiny.tokenizer), CASES[:1], KeptRows(path, {"of": "tests"}))
+    with path.open("a") as out:
+        out.write('{"name": "b", "for')  # cut short when the run was stopped
+    tried = []
+
+    class Noted(Bench):
+        def row(self, case):
+            tried.append(case.name)
+            return super().row(case)
+
+    both = run(Noted(tiny.tokenizer), CASES, KeptRows(path, {"of": "tests"}))
+    assert tried == ["b"] and both.refusals.total() == 1
+    assert (both.written, both.seconds) == (one.written, one.seconds)
+
+
+@pytest.mark.parametrize("text", ['{"about": {"of": "x"}}\n', '{"name": 1}\n', "no rows\n"])
+def test_rows_of_something_else_are_refused(tmp_path, text):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    with pytest.raises(ModelError, match="rows"):
+        KeptRows(path, {"of": "tests"})
+
+
+def test_small_numbers_may_be_written_without_an_exponent(tiny, speller):
+    schema = {"type": "number", "minimum": 0, "maximum": 1}
+    assert speller.can_write(tiny.tokenizer.grammars.of_json(schema).matcher(), 1e-06)
 
 
 def test_the_file_may_be_packed(tmp_path):

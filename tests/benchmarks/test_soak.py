@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.maskbench import Case
 from benchmarks.soak import Soaker, main
+from benchmarks.soak_report import Soak
 
 SCHEMAS = [
     {"type": "string", "pattern": "wifi$"},
@@ -26,29 +27,67 @@ SCHEMAS = [
 ]
 
 
+@pytest.fixture
+def rows(tmp_path):
+    held = [{"id": str(n), "schema": schema, "tests": []} for n, schema in enumerate(SCHEMAS)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in held))
+    return path
+
+
+def drawn(soaker, numbers):
+    soak = Soak()
+    for draw in soaker.round(numbers):
+        soak.add(draw)
+    return soak
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_reply_breaks(tiny, seed):
     cases = [Case(str(number), schema, ()) for number, schema in enumerate(SCHEMAS)]
-    soaker = Soaker(tiny, cases, seed)
-    for _ in range(3):
-        soaker.round(16)
-    soak = soaker.soak
+    soak = drawn(Soaker(tiny, cases, seed), range(48))
     assert soak.sound, soak.faults
-    assert soak.replies >= 40
+    assert soak.replies + soak.outcomes["too small"] == 48 and soak.replies >= 40
     assert 0 < soak.guide_seconds < soak.all_seconds
     assert set(soak.keywords) <= {"not", "uniqueItems", "format"}
 
 
-def test_the_command_writes_what_it_counted(tmp_path, capsys):
-    rows = [{"id": str(n), "schema": schema, "tests": []} for n, schema in enumerate(SCHEMAS)]
-    path, out = tmp_path / "rows.jsonl", tmp_path / "out.json"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert main([str(path), "--replies", "10", "--json", str(out)]) == 0
+def test_budgets_are_above_the_shortest_reply_or_refused(tiny):
+    cases = [Case("long", {"const": "abc" * 20}, ()), Case("none", {"type": "nonsense"}, ())]
+    draws = Soaker(tiny, cases, 1).round(range(120))
+    assert {draw.outcome for draw in draws} == {"valid", "too small", "uncompiled"}
+    for draw in draws:
+        assert (draw.outcome == "too small") == (draw.budget < draw.shortest)
+        assert draw.tokens <= draw.budget
+    assert 1 <= sum(draw.outcome == "too small" for draw in draws) <= 12
+
+
+def test_schemas_whose_shortest_reply_is_too_long_are_counted_apart(tiny):
+    case = Case("long", {"type": "array", "items": {"const": 1}, "minItems": 900}, ())
+    assert [draw.outcome for draw in Soaker(tiny, [case], 0).round(range(3))] == ["too long"] * 3
+
+
+def test_the_command_writes_what_it_counted(rows, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    assert main([str(rows), "--replies", "10", "--json", str(out)]) == 0
     report = json.loads(out.read_text())
-    assert report["replies"] >= 10 and report["malformed"] == 0
+    assert report["replies"] == 10 and report["outcomes"]["valid"] >= 5
     assert "| malformed" in capsys.readouterr().out
     assert main([str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_parts_are_taken_up_where_they_stopped(rows, tmp_path, capsys):
+    kept = tmp_path / "one.jsonl"
+    command = [str(rows), "--part", "2/2", "--rows", str(kept), "--replies"]
+    assert main([*command, "3"]) == main([*command, "6"]) == 0
+    numbers = [json.loads(line)["number"] for line in kept.read_text().splitlines()[1:]]
+    assert numbers == list(range(1, 2 * len(numbers), 2)) and len(numbers) >= 6
+    assert "| replies written" in capsys.readouterr().out
+    assert main([*command, "6", "--seed", "1"]) == 2
+    assert "give another file" in capsys.readouterr().err
+    assert main([str(rows), "--part", "3/2"]) == 2
+    assert "1/4" in capsys.readouterr().err
 
 
 def test_a_fault_names_what_it_takes_to_see_it_again(tiny, monkeypatch):
@@ -60,13 +99,27 @@ def test_a_fault_names_what_it_takes_to_see_it_again(tiny, monkeypatch):
         raise ValueError("refused")
 
     monkeypatch.setattr("benchmarks.soak.json.loads", noted)
-    first = Soaker(tiny, [case], 3)
-    first.round(8)
-    fault, text = first.soak.faults[5], written[5]
+    soaker = Soaker(tiny, [case], 3)
+    fault, text = drawn(soaker, range(8)).faults[5], written[5]
     assert fault.startswith("numbers, number 5, budget ") and "refused" in fault
-    again = Soaker(tiny, [case], 3, first=5)
-    again.round(1)
-    assert again.soak.faults == [fault] and written[-1] == text
+    assert drawn(soaker, [5]).faults == [fault] and written[-1] == text
+
+
+def test_a_crash_is_laid_on_the_reply_that_crashed(tiny, monkeypatch):
+    cases = [Case(str(number), schema, ()) for number, schema in enumerate(SCHEMAS)]
+    plain, seeds = tiny.generate_batch, []
+
+    def crashing(prompts, **asked):
+        seeds.extend(how.seed for how in asked["sampling"])
+        if seeds[2] in [how.seed for how in asked["sampling"]]:
+            raise RuntimeError("broken")
+        return plain(prompts, **asked)
+
+    soaker = Soaker(tiny, cases, 0)
+    monkeypatch.setattr(tiny, "generate_batch", crashing)
+    soak = drawn(soaker, range(8))
+    assert soak.outcomes["crash"] == 1 and "RuntimeError: broken" in soak.faults[0]
+    assert soak.replies + soak.outcomes["too small"] == 7 and not soak.sound
 
 
 def test_only_the_schemas_of_a_name_are_taken(tmp_path, capsys):
