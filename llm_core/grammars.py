@@ -14,8 +14,8 @@ from llm_core.errors import ModelError
 from llm_core.finishing import MOST_TOKENS, Finisher
 from llm_core.guides import BudgetError, GrammarGuide
 from llm_core.limits import Bounds, Limits
-from llm_core.patterns import short_match
-from llm_core.schemas import closed, far_bound, loosened, narrowed, near, patterns_of
+from llm_core.patterns import short_ends
+from llm_core.schemas import closed, counted, far_bound, loosened, narrowed, near, patterns_of
 from llm_core.tokenizer import TextTokenizer
 
 FORMS = ("closed", "narrow", "open", "loose")  # of a JSON schema, the strictest first
@@ -63,6 +63,11 @@ class Grammar:
         self._bounds = about.bounds
         self._finish = partial(owner.finisher.shortest, hints=about.hints)
         self._lock = threading.Lock()
+
+    @property
+    def shortest(self) -> int:
+        """The tokens of the shortest reply that is known."""
+        return len(self._way)
 
     def matcher(self) -> Any:
         """An llguidance matcher of one's own, at the start."""
@@ -138,13 +143,13 @@ class Grammars:
         make = {"closed": closed, "narrow": self._narrowed, "open": dict, "loose": self._loosened}
         followed = near(schema)
         for form in forms:
-            text = json.dumps({**make[form](followed), "x-guidance": _STYLE})
+            text = json.dumps({**counted(make[form](followed)), "x-guidance": _STYLE})
             yield form, LLMatcher.grammar_from_lark(f"{start}\nreply: %json {text}\n")
 
     def _about(self, schema: dict[str, Any]) -> "_About":
-        texts = dict.fromkeys(map(short_match, islice(patterns_of(schema), _HINTS)))
-        texts |= dict.fromkeys(_SHORT)
-        ends = [json.dumps(text, ensure_ascii=False)[1:] for text in texts if text is not None]
+        texts = [text for each in islice(patterns_of(schema), _HINTS) for text in short_ends(each)]
+        texts = list(dict.fromkeys([*texts, *_SHORT]))
+        ends = [json.dumps(text, ensure_ascii=False)[1:] for text in texts]
         hints = [tuple(self.tokenizer.encode(end, marks=False)) for end in ends]
         return _About(Bounds.of(schema), tuple(sorted(hints, key=len)), far_bound(schema))
 

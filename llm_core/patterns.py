@@ -5,6 +5,9 @@ import string
 
 _TRIED = "a0A-_ .:/" + string.printable[:94]
 _MOST = 200  # characters of a text worth trying
+_LEFT = 3  # characters of a fixed beginning that may be written with what follows
+_HEAD = re.compile(r"\^((?:[\w ,:;=@/#%&~'\"<>!-]|\\[^\w])+)(?![*?{])")  # what must come first
+_DOUBTFUL = re.compile(r"(?<!\\)([\[&~|])|--")  # in a class; Python warns of a later meaning
 
 
 def short_match(pattern: str) -> str | None:
@@ -18,6 +21,16 @@ def short_match(pattern: str) -> str | None:
     except (IndexError, ValueError, re.error):
         return None
     return found if reader.at == len(pattern) and len(found) <= _MOST else None
+
+
+def short_ends(pattern: str) -> list[str]:
+    """`short_match`, and what is left of it where most of a fixed beginning is written."""
+    text = short_match(pattern)
+    if text is None:
+        return []
+    found = _HEAD.match(pattern)
+    head = len(found[1].replace("\\", "")) if found and "|" not in pattern else 0
+    return list(dict.fromkeys([text, *(text[at:] for at in range(max(head - _LEFT, 1), head + 1))]))
 
 
 class _Reader:
@@ -69,6 +82,8 @@ class _Reader:
         atom = self._pattern[start : self.at]
         if atom in ("\\b", "\\B", "\\A", "\\Z", "\\z"):
             return ""
+        if mark == "[":
+            atom = "[" + _DOUBTFUL.sub(_escaped, atom[1:])
         one = re.compile(atom)
         return next((char for char in _TRIED if one.fullmatch(char)), "")
 
@@ -97,3 +112,7 @@ class _Reader:
         found = self._pattern[self.at : self.at + 1] == mark
         self.at += found
         return found
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "\\" + found[0] if found[1] else "-\\-"

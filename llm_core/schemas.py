@@ -3,7 +3,10 @@
 What a copy made here accepts, the original accepts too, or a validator refuses it afterwards.
 """
 
+import re
 from collections.abc import Callable, Iterator
+from itertools import combinations
+from math import comb
 from typing import Any
 
 Schema = dict[str, Any]
@@ -13,6 +16,8 @@ _CHILD_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _CHILDREN = ("items", "additionalProperties", "contains", "additionalItems", "not", "if", "then")
 _LEAST, _MOST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 _FAR = 1e17  # numbers beyond are not written, and bounds much beyond not followed
+_LONG, _COUNTS = 240, re.compile(r"\{\d+,\d*\}")  # characters, and a pattern that counts
+_WAYS = 24  # alternatives that a count of keys is worth
 _COMPOSING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "patternProperties", "if"}
 
 
@@ -54,7 +59,11 @@ def narrowed(schema: Schema, compiles: Callable[[str], bool]) -> Schema:
 
 
 def near(schema: Schema) -> Schema:
-    """A copy without bounds so far out that no number that is written meets them."""
+    """A copy without bounds so far out that they are of no use to a grammar engine.
+
+    No number that is written meets some of them; and a pattern that counts, within a length
+    that is counted up to thousands, has more states than the engine keeps.
+    """
 
     def child(node: Any, _keyword: str) -> Any:
         if not isinstance(node, dict):
@@ -64,9 +73,25 @@ def near(schema: Schema) -> Schema:
             for name in names:
                 if _is_far(out.get(name), sign):
                     del out[name]
+        if _COUNTS.search(str(out.get("pattern", ""))) and _is_long(out.get("maxLength")):
+            del out["maxLength"]
         return out
 
     return dict(child(schema, ""))
+
+
+def counted(schema: Schema) -> Schema:
+    """A copy in which `minProperties` says what the grammar engine takes it to say.
+
+    The engine counts the keys that have no name in the schema. Here the named ones that a
+    reply may choose from are spelled out as alternatives; where these are too many, and where
+    the names stand in another schema, the count is left to a validator.
+    """
+
+    def count(node: Any, _keyword: str) -> Any:
+        return _counted(_mapped(node, count)) if isinstance(node, dict) else node
+
+    return dict(count(schema, ""))
 
 
 def far_bound(schema: Any) -> str | None:
@@ -105,8 +130,34 @@ def _nodes(schema: Any) -> Iterator[Schema]:
         waiting += [part for part in parts if isinstance(part, (dict, list))]
 
 
+def _counted(node: Schema) -> Schema:
+    least, named = node.get("minProperties"), node.get("properties")
+    if not isinstance(least, int) or not (isinstance(named, dict) and named):
+        merged = _COMPOSING - {"if", "patternProperties"}
+        return {key: node[key] for key in node if key != "minProperties" or not merged & set(node)}
+    required = node["required"] if isinstance(node.get("required"), list) else []
+    free = [name for name, part in named.items() if name not in required and part is not False]
+    more = least - len(required)
+    opens = node.get("additionalProperties", True) is not False
+    if more <= 0 or (not opens and (more > len(free) or (more == 1 and not required))):
+        return node  # the engine reads it as it is meant
+    # Of keys without a name so many fewer have to be there.
+    sizes = [size for size in range(0 if opens else more, more + 1) if size <= len(free)]
+    out = dict(node) if opens else {key: node[key] for key in node if key != "minProperties"}
+    if sum(comb(len(free), size) for size in sizes) > _WAYS:
+        return {key: node[key] for key in node if key != "minProperties"}
+    chosen = [list(some) for size in sizes for some in combinations(free, size)]
+    ways = {"anyOf": [{"required": [*required, *some]} for some in chosen]}
+    before = out.get("allOf")
+    return {**out, "allOf": [*(before if isinstance(before, list) else []), ways]}
+
+
 def _followed(schema: Any, compiles: Callable[[str], bool]) -> bool:
     return all(map(compiles, patterns_of(schema)))
+
+
+def _is_long(length: Any) -> bool:
+    return isinstance(length, int) and length > _LONG
 
 
 def _is_far(value: Any, sign: int) -> bool:

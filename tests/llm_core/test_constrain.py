@@ -178,7 +178,8 @@ def test_a_repeating_model_leaves_its_string_and_its_number(tiny):
 
 
 def test_a_pattern_of_too_many_states_still_gives_whole_replies(tiny):
-    words = {"type": "string", "pattern": r"^$|(^(?:\S+\s+){0,99}\S+$)", "maxLength": 5000}
+    counted = {"type": "string", "pattern": r"^$|(^(?:\S+\s+){0,99}\S+$)"}
+    words = {"allOf": [counted, {"maxLength": 5000}]}
     schema = {"type": "object", "properties": {"a": words, "b": words}, "required": ["a", "b"]}
     given_up = 0
     for seed in range(12):
@@ -312,3 +313,22 @@ def test_an_empty_text_has_nothing_to_extract(tiny):
 def test_words_are_cut_where_an_answer_may_begin_or_end(text, words):
     assert split_words(text) == words
     assert "".join(split_words(text)) == text
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^pbj:([a-z0-9-]+):([a-z0-9.-]+):([a-z0-9-]+)?:([a-z]+)$"},
+        {"type": "string", "pattern": r"^$|(^(?:\S+\s+){0,99}\S+$)", "maxLength": 5000},
+        {
+            "type": "object",
+            "properties": {"a": {"type": "null"}, "b": {"type": "null"}},
+            "minProperties": 2,
+        },
+    ],
+)
+def test_patterns_and_counts_that_a_search_loses_its_way_in_are_followed(tiny, schema):
+    for limit in (60, 120):
+        guide = json_guide(schema, tiny.tokenizer, limit)
+        text = reply(tiny, guide, limit, temperature=1.0, seed=limit)
+        Draft202012Validator(schema).validate(json.loads(text))

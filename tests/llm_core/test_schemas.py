@@ -1,10 +1,12 @@
 import json
 import random
+from itertools import combinations
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from llm_core.jsontext import JsonScan
-from llm_core.schemas import closed, far_bound, loosened, narrowed, near, numbers_of
+from llm_core.schemas import closed, counted, far_bound, loosened, narrowed, near, numbers_of
 
 
 def test_objects_are_closed_and_required_keys_come_first():
@@ -144,3 +146,61 @@ def test_a_scan_counts_the_items_and_keys_of_what_is_open():
     assert (scan.items, scan.keys) == (0, 2)
     scan.feed(b'"}], 4')
     assert scan.items == 4
+
+
+def keys_that_pass(schema, most=3):
+    """The sets of the keys a, b, x and y with which an object satisfies `schema`."""
+    names = "abxy"
+    sets = [set(some) for size in range(most + 1) for some in combinations(names, size)]
+    return [keys for keys in sets if Draft202012Validator(schema).is_valid(dict.fromkeys(keys, 1))]
+
+
+def as_the_engine_counts(schema):
+    """`minProperties` as llguidance reads it: of the keys that have no name in the schema."""
+    out = {key: part for key, part in schema.items() if key not in ("minProperties", "allOf")}
+    least = schema.get("minProperties", 0)
+    ways = [each for part in schema.get("allOf", [{}]) for each in part.get("anyOf", [part])]
+    wholes = []
+    for way in ways:
+        required = {*schema.get("required", []), *way.get("required", [])}
+        more = max(least - len(required), 0)
+        wholes.append({**out, "required": sorted(required), "more": more})
+    named = set(schema.get("properties", {}))
+    return [
+        keys
+        for keys in keys_that_pass(out)
+        if any(
+            set(whole["required"]) <= keys and len(keys - named) >= whole["more"]
+            for whole in wholes
+        )
+    ]
+
+
+@pytest.mark.parametrize("least", [1, 2, 3])
+@pytest.mark.parametrize("required", [[], ["b"]])
+def test_the_keys_of_an_open_object_are_counted_as_the_schema_means_it(least, required):
+    schema = {"properties": {"a": {}, "b": {}}, "required": required, "minProperties": least}
+    assert as_the_engine_counts(counted(schema)) == keys_that_pass(schema)
+
+
+def test_the_keys_of_a_closed_object_are_counted_among_its_names():
+    schema = {"properties": {"a": {}, "b": {}, "x": {}}, "additionalProperties": False}
+    out = counted({**schema, "minProperties": 2})
+    assert "minProperties" not in out
+    assert keys_that_pass(out) == keys_that_pass({**schema, "minProperties": 2})
+    assert counted({**schema, "minProperties": 1}) == {**schema, "minProperties": 1}
+
+
+def test_a_count_of_too_many_ways_or_of_names_elsewhere_is_left_to_a_validator():
+    wide = {"properties": {f"k{number}": {} for number in range(40)}, "minProperties": 2}
+    assert "minProperties" not in counted(wide) and "allOf" not in counted(wide)
+    merged = {"allOf": [{"properties": {"a": {}}}], "minProperties": 1}
+    assert counted({"items": merged}) == {"items": {"allOf": merged["allOf"]}}
+    assert counted({"minProperties": 3}) == {"minProperties": 3}
+
+
+def test_a_length_of_thousands_is_no_matter_for_a_pattern_that_counts():
+    words = {"type": "string", "pattern": r"^(\S+\s){0,99}\S+$", "maxLength": 5000}
+    assert "maxLength" not in near(words)
+    for other in ({**words, "pattern": "^a+$"}, {**words, "maxLength": 200}):
+        assert near(other) == other
