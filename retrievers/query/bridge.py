@@ -48,7 +48,7 @@ class BridgeExpander(QueryExpander):
         for rank, passage in enumerate(found):
             text = searchable_text(passage)
             share = self.decay**rank
-            new = new_names(text, asked, self.tokenizer)
+            new = new_names(passage, asked, self.tokenizer)
             for name in islice(new, self.names):
                 yield Query(name, self.name_weight * share, "part", dense=False, depth=self.depth)
             rest = " ".join([*new[:_NAMES_TOGETHER], *unsaid(question, text, self.tokenizer)])
@@ -56,9 +56,12 @@ class BridgeExpander(QueryExpander):
                 yield Query(rest, self.rest_weight * share, "part", dense=False)
 
 
-def new_names(text: str, asked: frozenset[str], tokenizer: Tokenizer) -> list[str]:
-    """The names in `text` that hold a term which is not among those `asked`, in order."""
-    return [name for name in names_of(text) if not asked.issuperset(tokenizer(name))]
+def new_names(passage: Document, asked: frozenset[str], tokenizer: Tokenizer) -> list[str]:
+    """The names in title and text that hold a term which is not among those `asked`, in order."""
+    # Read apart: the title's last word and the text's first one are not one name.
+    parts = (str(passage.metadata.get("title") or ""), passage.page_content)
+    names = dict.fromkeys(name for part in parts for name in names_of(part))
+    return [name for name in names if not asked.issuperset(tokenizer(name))]
 
 
 def unsaid(question: str, text: str, tokenizer: Tokenizer) -> list[str]:

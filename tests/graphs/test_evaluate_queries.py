@@ -18,10 +18,10 @@ from tests.fakes import HashEmbeddings
 
 FILM = ["Jaws (film)", ["Jaws is a film about a shark.", " Its director was Steven Spielberg."]]
 MAN = ["Steven Spielberg", ["Steven Spielberg grew up in Phoenix, Arizona."]]
-OTHERS = [[f"Town {n}", [f"The city of town {n} did grow up."]] for n in
+OTHERS = [[f"Town {n}", [f"Town {n} is a city."]] for n in
           range(12)]  # fmt: skip
 HOTPOT = {
-    "question": "In which city did the director of the film Jaws grow up?",
+    "question": "In which city did the director of Jaws, the film about a shark, grow up?",
     "context": [FILM, MAN, *OTHERS],
     "supporting_facts": [["Jaws (film)", 1], ["Steven Spielberg", 0]],
 }
