@@ -37,6 +37,7 @@ BOOK: Final = ROOT / "samples" / "the-adventures-of-sherlock-holmes.txt"
 PIECE: Final = 2500  # characters of a file
 CHANGED: Final = 0.3  # share of the files that is touched before a run
 LIMIT_SECONDS: Final = 1800.0
+STAGES: Final = ("starting", "waiting", "checking", "reading", "embedding", "writing")
 
 
 class RunError(Exception):
@@ -136,7 +137,8 @@ def run_build(docs: Path, index: Path, kill_after: float | None = None) -> tuple
     if process.returncode and not killed:
         raise RunError(f"the run ended with {process.returncode}: {said.strip()}")
     steps = [line.split()[1] for line in said.splitlines() if line.startswith("index ")]
-    return killed, steps[-1] if steps else "starting", time.perf_counter() - began
+    stage = steps[-1] if steps else "starting"
+    return killed, stage if stage in STAGES else "ending", time.perf_counter() - began
 
 
 def kill_and_compare(folder: Path, book: str, given: argparse.Namespace) -> dict[str, Any]:

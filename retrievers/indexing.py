@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 # Raise the number when loaders, chunking or terms change: every file is then read again.
-RECIPE: Final = f"2 k1={K1} b={B}"
+RECIPE: Final = f"3 k1={K1} b={B}"
 BATCH: Final = 64  # passages embedded in one transaction: what a killed process can lose
 GROUP: Final = 100  # documents and passages stored in one transaction, or one larger document
 WAIT: Final = 600.0  # seconds to wait for another process that builds the same index

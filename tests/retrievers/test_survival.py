@@ -359,3 +359,35 @@ def test_a_full_disk_keeps_the_index_that_was_there(
     assert "make room" in process.communicate(timeout=120)[1] and process.returncode == 1
     library = open_library(copied, [docs], HashEmbeddings())
     assert {d.id for d in library.search(["blue carbuncle"])} == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 300 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(place)]
+    try:
+        done = subprocess.run(mount, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no `mount` here")
+    if done.returncode:
+        pytest.skip(f"no right to mount a file system: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)  # connections may still be open
+
+
+def test_a_file_system_that_fills_up_keeps_its_last_good_index(
+    small_disk: Path, tmp_path: Path, docs: Path, built: Path
+) -> None:
+    index = small_disk / "index"
+    update_index(Corpus(index), [write_stories(tmp_path / "few", 2)], HashEmbeddings())
+    before = found_in(index)
+    for _ in range(2):  # the second time there is no room from the start
+        with pytest.raises(IndexStoreError, match="make room") as caught:
+            update_index(Corpus(index), [docs], HashEmbeddings())
+        assert str(index) in str(caught.value) and "\n" not in str(caught.value)
+        assert len(before) == 6 and found_in(index) == before
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    finish(index, docs)
+    assert content(index) == content(built)
