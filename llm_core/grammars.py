@@ -15,7 +15,16 @@ from llm_core.finishing import MOST_TOKENS, Finisher
 from llm_core.guides import BudgetError, GrammarGuide
 from llm_core.limits import Bounds, Limits
 from llm_core.patterns import short_ends
-from llm_core.schemas import closed, counted, far_bound, loosened, narrowed, near, patterns_of
+from llm_core.schemas import (
+    closed,
+    counted,
+    far_bound,
+    loosened,
+    narrowed,
+    near,
+    patterns_of,
+    referred,
+)
 from llm_core.tokenizer import TextTokenizer
 
 FORMS = ("closed", "narrow", "open", "loose")  # of a JSON schema, the strictest first
@@ -141,7 +150,7 @@ class Grammars:
         start = f"start: {quoted(lead)} reply" if lead else "start: reply"
         make: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
         make = {"closed": closed, "narrow": self._narrowed, "open": dict, "loose": self._loosened}
-        followed = near(schema)
+        followed = near(referred(schema))
         for form in forms:
             text = json.dumps({**counted(make[form](followed)), "x-guidance": _STYLE})
             yield form, LLMatcher.grammar_from_lark(f"{start}\nreply: %json {text}\n")

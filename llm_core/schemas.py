@@ -16,6 +16,8 @@ _CHILD_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _CHILDREN = ("items", "additionalProperties", "contains", "additionalItems", "not", "if", "then")
 _LEAST, _MOST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 _FAR = 1e17  # numbers beyond are not written, and bounds much beyond not followed
+_OLD = re.compile(r"draft-0[3467]\b")
+_REF = ("$schema", "$ref", "$defs", "definitions", "$id", "id")  # what stands beside a reference
 _LONG, _COUNTS = 240, re.compile(r"\{\d+,\d*\}")  # characters, and a pattern that counts
 _WAYS = 24  # alternatives that a count of keys is worth
 _COMPOSING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "patternProperties", "if"}
@@ -76,6 +78,23 @@ def near(schema: Schema) -> Schema:
         if _COUNTS.search(str(out.get("pattern", ""))) and _is_long(out.get("maxLength")):
             del out["maxLength"]
         return out
+
+    return dict(child(schema, ""))
+
+
+def referred(schema: Schema) -> Schema:
+    """A copy that means under the newest draft what the schema means under its own.
+
+    Until draft 7 the neighbours of a `$ref` counted for nothing.
+    """
+    if not _OLD.search(str(schema.get("$schema", ""))):
+        return schema
+
+    def child(node: Any, _keyword: str) -> Any:
+        if not isinstance(node, dict):
+            return node
+        out = _mapped(node, child)
+        return {name: out[name] for name in _REF if name in out} if _refers(out) else out
 
     return dict(child(schema, ""))
 
@@ -156,6 +175,10 @@ def _followed(schema: Any, compiles: Callable[[str], bool]) -> bool:
     return all(map(compiles, patterns_of(schema)))
 
 
+def _refers(node: Schema) -> bool:
+    return isinstance(node.get("$ref"), str)
+
+
 def _is_long(length: Any) -> bool:
     return isinstance(length, int) and length > _LONG
 
@@ -201,9 +224,8 @@ def _loosen(node: Schema, compiles: Callable[[str], bool]) -> Schema:
         return _loosen(value, compiles) if isinstance(value, dict) else value
 
     out = _mapped(node, child)
-    if isinstance(out.get("$ref"), str):
-        kept = ("$ref", "$defs", "definitions", "$id", "id")
-        return {name: out[name] for name in kept if name in out}
+    if _refers(out):
+        return {name: out[name] for name in _REF if name in out}
     for name in ("if", "then", "else", "not", "propertyNames", "dependencies", "multipleOf"):
         out.pop(name, None)
     if isinstance(out.get("pattern"), str) and not compiles(out["pattern"]):

@@ -6,7 +6,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from llm_core.jsontext import JsonScan
-from llm_core.schemas import closed, counted, far_bound, loosened, narrowed, near, numbers_of
+from llm_core.schemas import (
+    closed,
+    counted,
+    far_bound,
+    loosened,
+    narrowed,
+    near,
+    numbers_of,
+    referred,
+)
 
 
 def test_objects_are_closed_and_required_keys_come_first():
@@ -146,6 +155,19 @@ def test_a_scan_counts_the_items_and_keys_of_what_is_open():
     assert (scan.items, scan.keys) == (0, 2)
     scan.feed(b'"}], 4')
     assert scan.items == 4
+
+
+def test_until_draft_7_nothing_counts_beside_a_reference():
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "definitions": {"n": {"type": "null"}},
+        "properties": {"a": {"type": "string", "$ref": "#/definitions/n"}, "$ref": {}},
+    }
+    out = referred(schema)
+    assert out["properties"] == {"a": {"$ref": "#/definitions/n"}, "$ref": {}}
+    assert out["definitions"] == schema["definitions"]
+    newer = {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    assert referred(newer) == newer
 
 
 def keys_that_pass(schema, most=3):
