@@ -7,21 +7,25 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any
 
+_TRIES = 40  # orders of keys that are given up before the value is
+
 Encode = Callable[[str], list[int]]
 
 
 class Speller:
     """Writes values through a grammar's matcher (llguidance), as `json.dumps` spaces them.
 
-    An object has no order but a grammar has one, so keys are tried until one fits that shuts
-    none of the others out.
+    An object has no order but a grammar has one, or several, so keys are tried until all fit:
+    first those that shut none of the others out.
     """
 
     def __init__(self, encode: Encode) -> None:
         self._encode = lru_cache(maxsize=4096)(encode)
+        self._left = _TRIES
 
     def can_write(self, matcher: Any, value: Any) -> bool:
         """Whether the whole reply may be this value; the matcher stays as it is."""
+        self._left = _TRIES
         text = json.dumps(value, ensure_ascii=False)
         after = self._text(matcher, text) or self._written(matcher, value)
         return after is not None and bool(after.is_accepting())
@@ -47,33 +51,40 @@ class Speller:
         return self._text(matcher, "]")
 
     def _object(self, matcher: Any, pairs: dict[str, Any]) -> Any:
-        rest, opening = dict(pairs), "{"
-        while rest:
-            found = self._pair(matcher, rest, opening)
-            if found is None:
-                return None
-            key, matcher = found
-            del rest[key]
-            opening = ", "
-        return self._text(matcher, "}")
+        after = self._pairs(matcher, pairs, "{")
+        return None if after is None else self._text(after, "}")
 
-    def _pair(self, matcher: Any, rest: dict[str, Any], opening: str) -> tuple[str, Any] | None:
-        """The pair to write first and the matcher behind it."""
+    def _pairs(self, matcher: Any, rest: dict[str, Any], opening: str) -> Any:
+        """A copy of the matcher behind all pairs, in some order that `}` may follow."""
+        for key, after in self._openings(matcher, rest, opening):
+            others = {other: value for other, value in rest.items() if other != key}
+            whole = after if not others else self._pairs(after, others, ", ")
+            if whole is not None and (others or self._text(whole, "}") is not None):
+                return whole
+            self._left -= 1
+            if self._left <= 0:
+                break
+        return None
+
+    def _openings(
+        self, matcher: Any, rest: dict[str, Any], opening: str
+    ) -> Iterator[tuple[str, Any]]:
+        """The pairs that may be written first; first those that shut none of the others out."""
         starts = {}
         for key in rest:
             start = self._text(matcher, f"{opening}{json.dumps(key, ensure_ascii=False)}: ")
             if start is not None:
                 starts[key] = start
-        some = None
+        shutting = []
         for key, start in starts.items():
             after = self._written(start, rest[key])
             if after is None:
-                return None  # what a grammar refuses now it refuses later too
-            others = (other for other in starts if other != key)
-            if all(self._may_follow(after, other) for other in others):
-                return key, after
-            some = some or (key, after)
-        return some
+                continue
+            if all(self._may_follow(after, other) for other in starts if other != key):
+                yield key, after
+            else:
+                shutting.append((key, after))
+        yield from shutting
 
     def _may_follow(self, matcher: Any, key: str) -> bool:
         return self._text(matcher, f", {json.dumps(key, ensure_ascii=False)}: ") is not None

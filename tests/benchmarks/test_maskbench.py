@@ -97,6 +97,20 @@ def test_rows_of_something_else_are_refused(tmp_path, text):
         KeptRows(path, {"of": "tests"})
 
 
+def test_alternatives_may_order_the_same_keys_otherwise(tiny, speller):
+    kinds = {"a": ["id", "kind", "x"], "b": ["kind", "y", "id"]}
+    number = {"type": "integer"}
+    ways = [
+        {"properties": {k: {"const": kind} if k == "kind" else number for k in keys}}
+        for kind, keys in kinds.items()
+    ]
+    schema = {"type": "object", "anyOf": ways}
+    matcher = tiny.tokenizer.grammars.of_json(schema, forms=["open"]).matcher()
+    assert speller.can_write(matcher, {"kind": "a", "y": "z", "x": 1, "id": 2})
+    assert speller.can_write(matcher, {"id": 2, "y": 1, "kind": "b", "x": "z"})
+    assert not speller.can_write(matcher, {"id": 2, "y": "z", "kind": "b", "x": 1})
+
+
 def test_small_numbers_may_be_written_without_an_exponent(tiny, speller):
     schema = {"type": "number", "minimum": 0, "maximum": 1}
     assert speller.can_write(tiny.tokenizer.grammars.of_json(schema).matcher(), 1e-06)
