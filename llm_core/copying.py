@@ -7,13 +7,13 @@ malus; values that were used already count less. The grammar stays as it is.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from torch import Tensor, from_numpy
+from numpy.typing import NDArray
 
 from llm_core.copy_sources import dates_in, number_lists, numbers_in
 from llm_core.jsontext import JsonScan
@@ -22,6 +22,13 @@ from llm_core.tokenizer import TextTokenizer
 from llm_core.words import is_wished, named_values
 
 Bonus = dict[int, float]
+Tokens = list[int]
+Gains = NDArray[np.float32]
+
+
+class _Starts(Bonus):
+    """What a string may begin with: a closing mark, as no value does, loses besides."""
+
 
 _LONGEST = 24  # bytes of one token
 _WORD_BYTE = re.compile(rb"[0-9A-Za-z\x80-\xff]")
@@ -78,14 +85,20 @@ class CopyBias:
         """Note the token that was written."""
         self._scan.feed(self._tokenizer.pieces[token])
 
-    def add(self, logits: Tensor) -> Tensor:
-        """The logits (V,) with the bonus added; the argument stays as it is."""
+    def gains(self) -> tuple[Tokens, Gains] | None:
+        """Tokens and what they gain now; of a token that stands twice the last counts."""
         bonus = self._bonus()
-        if bonus:
-            values = logits.numpy().copy()  # torch would wake its threads for so little
-            values[list(bonus)] += np.array(list(bonus.values()), values.dtype)
-            logits = from_numpy(values)
-        return logits
+        if isinstance(bonus, _Starts):
+            return self._beside_odd(bonus)
+        if not bonus:
+            return None
+        return list(bonus), np.fromiter(bonus.values(), np.float32, len(bonus))
+
+    def _beside_odd(self, bonus: "_Starts") -> tuple[Tokens, Gains]:
+        odd = self._tokenizer.odd_starts
+        gains = np.full(len(odd) + len(bonus), -self._strengths.copy * self._strengths.odd)
+        gains[len(odd) :] = list(bonus.values())
+        return [*odd, *bonus], gains.astype(np.float32)
 
     def _bonus(self) -> Bonus:
         scan = self._scan
@@ -129,25 +142,29 @@ class CopyBias:
         numbers = numbers_in(self._text)
         left = Counter(number.text for number in numbers)
         left.subtract(Counter(value for _, value in self._scan.finished))
+        nearness = self._nearness()
         weights: dict[bytes, float] = {}
         for number in numbers:
             if number.whole or part.get("type") != "integer":
                 weight = self._strengths.spoken if number.spoken else 1.0
-                weight += self._nearness(number.start, number.end)
+                weight += nearness(number.start, number.end)
                 weight *= 1.0 if left[number.text] > 0 else self._strengths.used
                 _raise(weights, number.text, weight)
         return weights
 
-    def _nearness(self, start: int, end: int) -> float:
+    def _nearness(self) -> Callable[[int, int], float]:
         """What a value at a place of the source counts more for the argument being written."""
         name = self._scan.name.decode(errors="replace")
         part = self._parts.get(name)
         if not isinstance(part, Mapping):
-            return 0.0
-        names, about = _stems_of(name, str(part.get("description", "")))
+            return _nowhere
+        stems = _stems_of(name, str(part.get("description", "")))
         words = self._source.nearness
-        near = self._strengths.near * words.of(start, end, names)
-        return max(near, self._strengths.about * words.of(start, end, about))
+        worths = zip(stems, (self._strengths.near, self._strengths.about), strict=True)
+        found = [(about, worth) for about, worth in worths if words.speaks_of(about)]
+        if not found:
+            return _nowhere
+        return lambda start, end: max(worth * words.of(start, end, about) for about, worth in found)
 
     def _of_number(self, written: bytes) -> Bonus:
         weights: dict[bytes, float] = {}
@@ -202,7 +219,8 @@ class CopyBias:
         source, used = self._source, self._used()
         if not written:
             return self._starts(used)
-        weights: dict[bytes, float] = {}
+        bonus: Bonus = {}
+        copy = self._strengths.copy
         for at in source.places(written):
             end = at + len(written)
             weight = self._strengths.used if at in used else 1.0
@@ -210,32 +228,36 @@ class CopyBias:
             if breaks:
                 likely = _BREAK.match(source.text, end) is not None
                 closing = self._strengths.closing if likely else 1.0
-                for piece in _CLOSERS:
-                    _raise(weights, piece, weight * closing)
+                _lift(bonus, self._closers, copy * (weight * closing))
                 if likely:
                     weight *= self._strengths.beyond
-            for n in range(1, _LONGEST + 1):
-                _raise(weights, source.text[end : end + n], weight)
-        return self._tokens(weights)
-
-    def _starts(self, used: set[int]) -> Bonus:
-        """Where a string is to begin: the words of the source, and nothing odd."""
-        copy, odd = self._strengths.copy, self._strengths.odd
-        bonus = dict.fromkeys(self._tokenizer.odd_starts, -copy * odd)
-        for (at, end), tokens in zip(self._source.words, self._word_starts, strict=True):
-            weight = copy * (1.0 + self._nearness(at, end))
-            weight *= self._strengths.used if at in used else 1.0
-            for token in tokens:
-                bonus[token] = max(weight, bonus.get(token, 0.0))
+            _lift(bonus, self._beginning(end), copy * weight)
         return bonus
 
     @cached_property
-    def _word_starts(self) -> list[set[int]]:
+    def _closers(self) -> list[int]:
+        found = self._tokenizer.by_piece
+        return [found[piece] for piece in _CLOSERS if piece in found]
+
+    def _beginning(self, at: int) -> list[int]:
+        """The tokens that the source from a place on may begin with."""
+        text, found = self._source.text[at : at + _LONGEST], self._tokenizer.by_piece
+        pieces = [text[:end] for end in range(1, len(text) + 1)]
+        return [found[piece] for piece in pieces if piece in found]
+
+    def _starts(self, used: set[int]) -> Bonus:
+        """Where a string is to begin: the words of the source, and nothing odd."""
+        bonus, nearness = _Starts(), self._nearness()
+        for (at, end), tokens in zip(self._source.words, self._word_starts, strict=True):
+            weight = self._strengths.copy * (1.0 + nearness(at, end))
+            weight *= self._strengths.used if at in used else 1.0
+            _lift(bonus, tokens, weight)
+        return bonus
+
+    @cached_property
+    def _word_starts(self) -> list[list[int]]:
         """For each word of the source, the tokens that what begins there may begin with."""
-        text, found = self._source.text, self._tokenizer.by_piece
-        spans = ((at, min(at + _LONGEST, len(text))) for at, _ in self._source.words)
-        pieces = ((text[at:to] for to in range(at + 1, end + 1)) for at, end in spans)
-        return [{found[piece] for piece in each if piece in found} for each in pieces]
+        return [self._beginning(at) for at, _ in self._source.words]
 
     def _used(self) -> set[int]:
         """The places in the source that values written before were copied from."""
@@ -283,6 +305,16 @@ def _stems_of(name: str, description: str) -> tuple[frozenset[str], frozenset[st
 @lru_cache(maxsize=64)
 def _named(values: tuple[str, ...], text: str) -> tuple[bytes, ...]:
     return tuple(str(each).encode() for each in named_values(values, text))
+
+
+def _nowhere(_start: int, _end: int) -> float:
+    return 0.0
+
+
+def _lift(bonus: Bonus, tokens: Sequence[int], weight: float) -> None:
+    for token in tokens:
+        if weight > bonus.get(token, 0.0):
+            bonus[token] = weight
 
 
 def _raise(weights: dict[bytes, float], piece: bytes, weight: float) -> None:

@@ -4,10 +4,12 @@ The decoder never calls the model. It is given logits and says which tokens the 
 read next, so that one reply, several side by side, and drafted tokens share it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llm_core.guides import Guide
@@ -32,8 +34,11 @@ class Step:
 class Bias(Protocol):
     """A preference among tokens that depends on what was written so far."""
 
-    def add(self, logits: Tensor) -> Tensor:
-        """The logits (V,) with the preference added; the argument stays as it is."""
+    def gains(self) -> tuple[Sequence[int], NDArray[np.float32]] | None:
+        """Tokens (N,) and what the logit of each gains now (N,), None for no preference.
+
+        Of a token that stands twice the last counts.
+        """
         ...
 
     def accept(self, token: int) -> None:
@@ -101,8 +106,19 @@ class Decoder:
         return steps
 
     def _pick(self, logits: Tensor) -> int:
-        if self._bias is not None:
-            logits = self._bias.add(logits)
+        found = None if self._bias is None else self._bias.gains()
+        if found is None:
+            return self._choose(logits)
+        tokens = np.array(found[0], np.intp)
+        values = logits.numpy()
+        bare = values[tokens]
+        values[tokens] = bare + found[1]  # a copy of all would take longer than all the rest
+        try:
+            return self._choose(logits)
+        finally:
+            values[tokens] = bare
+
+    def _choose(self, logits: Tensor) -> int:
         if self._guide is None:
             return self._sampler.pick(logits)
         return self._guide.accept(self._sampler.pick(logits, self._guide.mask()))

@@ -58,9 +58,13 @@ class Nearness:
             if mark in text:
                 self._known |= _MARK_STEMS[mark]
 
+    def speaks_of(self, about: frozenset[str]) -> bool:
+        """Whether any value of the text can be near any of the stems."""
+        return not self._known.isdisjoint(about)
+
     def of(self, start: int, end: int, about: frozenset[str]) -> float:
         """From 0 for far to 1 for beside: the span text[start:end] and any of the stems."""
-        if self._known.isdisjoint(about):
+        if not self.speaks_of(about):
             return 0.0
         at, after = bisect_left(self._starts, start), bisect_left(self._starts, end)
         near = 0.0

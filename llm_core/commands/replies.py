@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from llm_core.adapters import load_adapter
 from llm_core.errors import ModelError
@@ -148,13 +149,11 @@ class _Script:
         self.finish = finish
         self._at = 0
 
-    def add(self, logits: Tensor) -> Tensor:
-        """The logits (V,) with the next token above all others."""
-        changed = logits.clone()
-        changed[self.tokens[self._at]] = float("inf")
-        return changed
+    def gains(self) -> tuple[list[int], NDArray[np.float32]]:
+        """The next token, above all others."""
+        return [self.tokens[self._at]], np.array([np.inf], np.float32)
 
-    def accept(self, token: int) -> None:  # noqa: ARG002 - it is the one that add chose
+    def accept(self, token: int) -> None:  # noqa: ARG002 - it is the one that gains
         """Go on to the next token."""
         self._at += 1
 

@@ -1,10 +1,10 @@
 import pytest
-import torch
 
 from llm_core.copy_sources import dates_in, number_lists, numbers_in
 from llm_core.copying import STRENGTHS, CopyBias
 from llm_core.nearness import Nearness
 from llm_core.words import is_wished, named_values
+from tests.llm_core.tiny import gained
 
 SCHEMA = {
     "type": "object",
@@ -26,10 +26,7 @@ def gains(tiny, written, source):
     bias = CopyBias([source], tiny.tokenizer, SCHEMA)
     for token in tiny.tokenizer.encode(written):
         bias.accept(token)
-    before = torch.zeros(tiny.vocabulary)
-    gained = bias.add(before)
-    assert not before.any()
-    return {tiny.tokenizer.decode([int(token)]): float(gained[token]) for token in gained.nonzero()}
+    return {tiny.tokenizer.decode([token]): gain for token, gain in gained(bias).items()}
 
 
 def test_the_first_digit_comes_from_a_number_of_the_source(tiny):
@@ -113,8 +110,7 @@ def test_the_quick_start_of_a_string_is_that_of_the_plain_rule(tiny):
         for token, piece in enumerate(tokenizer.pieces):
             if piece and len(piece) <= 24 and raw.startswith(piece, at):
                 plain[token] = max(weight, plain.get(token, 0.0))
-    gained = bias.add(torch.zeros(tiny.vocabulary))
-    assert plain == pytest.approx({int(token): float(gained[token]) for token in gained.nonzero()})
+    assert plain == pytest.approx(gained(bias))
 
 
 @pytest.mark.parametrize(

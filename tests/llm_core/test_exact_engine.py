@@ -5,9 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from llm_core.decode import Decoder, Step
 from llm_core.engine import Engine, GenerationCancelledError
 from llm_core.sampling import Sampling
 from tests.llm_core.fake_backend import VOCABULARY, FakeBackend, logits_after, outcome
@@ -230,16 +232,35 @@ def test_penalties_reach_the_reply(engine):
     assert 3 not in again.tokens
 
 
-def test_logits_given_out_are_not_overwritten(engine, backend):
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """The logits of each token that is picked, as they are found afterwards."""
     kept: list[torch.Tensor] = []
+    take = Decoder.take
 
-    class Watch:
-        def add(self, logits: torch.Tensor) -> torch.Tensor:
-            kept.append(logits)
-            return logits
+    def watched(decoder: Decoder, logits: torch.Tensor) -> list[Step]:
+        kept.append(logits)
+        return take(decoder, logits)
+
+    monkeypatch.setattr(Decoder, "take", watched)
+    return kept
+
+
+def test_logits_given_out_are_not_overwritten(engine, taken):
+    reply = write(engine)
+    assert [int(logits.argmax()) for logits in taken] == reply.tokens
+
+
+def test_a_bias_counts_its_last_word_and_leaves_the_logits_as_they_were(engine, taken):
+    class Bias:
+        def gains(self) -> tuple[list[int], np.ndarray]:
+            return [3, 3, 5], np.array([3000.0, 1000.0, 2000.0], np.float32)
 
         def accept(self, token: int) -> None:
-            kept[-1].clone()
+            assert token == 5
 
-    reply = write(engine, logits_bias=Watch())
-    assert [int(logits.argmax()) for logits in kept] == reply.tokens
+    reply = write(engine, logits_bias=Bias(), count=4, logprobs=1)
+    assert reply.tokens == [5] * 4
+    for number, logits in enumerate(taken):
+        assert torch.equal(logits, logits_after(PROMPT + [5] * number))
+    assert all(step.logprob < -1e-3 for step in reply.steps)

@@ -1,7 +1,6 @@
 import json
 
 import pytest
-import torch
 
 from llm_core.copying import CopyBias
 from llm_core.errors import ModelError
@@ -14,6 +13,7 @@ from llm_core.toolcalls import (
     tool_choice_of,
     tools_of,
 )
+from tests.llm_core.tiny import gained
 
 WEATHER = ToolSpec("get_weather", "Get the weather.", {"type": "object", "properties": {}})
 ADD = ToolSpec("math.add", "Add\n two numbers.", {"type": "object", "properties": {}})
@@ -103,8 +103,7 @@ def preferred(tiny, written: str, sources: list[str]) -> set[str]:
     bias = CopyBias(sources, tiny.tokenizer)
     for token in tiny.tokenizer.encode(written):
         bias.accept(token)
-    gained = bias.add(torch.zeros(tiny.vocabulary))
-    return {tiny.tokenizer.decode([int(token)]) for token in (gained > 0).nonzero()}
+    return {tiny.tokenizer.decode([token]) for token, gain in gained(bias).items() if gain > 0}
 
 
 def test_a_string_value_copies_on_from_the_source(tiny):

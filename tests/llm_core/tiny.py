@@ -2,9 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from llm_core.decode import Bias
 
 MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
@@ -107,3 +111,10 @@ def _tokenizer() -> Tokenizer:
     tokenizer.train_from_iterator(_TEXTS * 4, trainer)
     tokenizer.add_special_tokens([AddedToken(mark, special=True) for mark in MARKS])
     return tokenizer
+
+
+def gained(bias: "Bias") -> dict[int, float]:
+    """What each token gains now, where that is anything."""
+    found = bias.gains()
+    gains = {} if found is None else dict(zip(found[0], map(float, found[1]), strict=True))
+    return {token: gain for token, gain in gains.items() if gain}
