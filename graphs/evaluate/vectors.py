@@ -87,7 +87,8 @@ class CachedEmbeddings(Embeddings):
         embed: Callable[[list[str]], list[list[float]]],
     ) -> dict[bytes, list[float]]:
         """Embed what no other process embedded in the meantime."""
-        with FileLock(self.file.with_suffix(".lock")):
+        # Whoever embeds the same texts makes the same batches: only those wait for one another.
+        with FileLock(self.file.with_suffix(f".{names[0].hex()[0]}.lock")):
             held = self._read(names)
             left = [name for name in names if name not in held]
             if left:
