@@ -5,7 +5,7 @@ no further weights are needed. Rare words count more. The vectors of the passage
 kept; a passage seen for the first time costs one pass of the encoder.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,8 @@ class LateInteractionReranker(BaseDocumentCompressor):
 
     `idf` tells how rare search terms are in the collection, as `Library.idf` does; without it
     all words but function words count alike. At most `keep` passages' vectors are kept, about
-    0.25 MB each with MiniLM.
+    0.25 MB each with MiniLM. An `encoder` that other stages use too shares its vectors with them;
+    its texts are then those that `text` gives.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -52,11 +53,14 @@ class LateInteractionReranker(BaseDocumentCompressor):
     idf: Idf | None = Field(default=None, repr=False)
     top_n: int | None = Field(default=None, ge=0, description="how many to return; None is all")
     keep: int = Field(default=512, ge=1, description="passages whose token vectors are kept")
+    encoder: TokenEncoder | None = Field(default=None, repr=False, description="None: its own")
+    text: Callable[[Document], str] = Field(default=searchable_text, repr=False)
     _encoder: TokenEncoder = PrivateAttr()
 
     @override
     def model_post_init(self, context: Any, /) -> None:
-        self._encoder = TokenEncoder(self.embeddings, self.keep, half=True)
+        own = TokenEncoder(self.embeddings, self.keep, half=True)
+        self._encoder = own if self.encoder is None else self.encoder
 
     @override
     def compress_documents(
@@ -66,7 +70,7 @@ class LateInteractionReranker(BaseDocumentCompressor):
         if not documents:
             return []
         asked = self._encoder.encode(query)
-        held = self._encoder.encode_many([searchable_text(document) for document in documents])
+        held = self._encoder.encode_many([self.text(document) for document in documents])
         weights = query_weights(query, asked, self.idf)
         scores = late_interaction(asked.vectors, weights, [one.vectors for one in held])
         return best_first(documents, scores, "late_interaction", self.top_n)

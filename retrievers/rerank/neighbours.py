@@ -42,8 +42,8 @@ def smoothed(
     own = normalised(scores, "minmax")
     if len(own) < 2 or not share or neighbours < 1:
         return own
-    rows = unit_rows(vectors).astype(np.float64)
-    near = np.maximum(rows @ rows.T, 0.0)  # (N, N)
+    rows = unit_rows(vectors)
+    near = np.maximum(rows @ rows.T, 0.0).astype(np.float64)  # (N, N)
     np.fill_diagonal(near, 0.0)
     if neighbours < len(own) - 1:
         least = -np.partition(-near, neighbours - 1, axis=1)[:, neighbours - 1 : neighbours]

@@ -5,7 +5,7 @@ import pytest
 from langchain_core.documents import Document
 
 from retrievers.rerank.late_interaction import LateInteractionReranker, late_interaction
-from retrievers.token_vectors import max_similarity
+from retrievers.token_vectors import TokenEncoder, max_similarity
 from tests.fakes import HashEmbeddings, WordEmbeddings
 
 
@@ -59,3 +59,15 @@ def test_a_passage_seen_before_is_not_computed_again() -> None:
     computed = list(embeddings.embedded)
     assert reranker.compress_documents(given, "goose") == first
     assert embeddings.embedded == computed
+
+
+def test_an_encoder_of_other_stages_shares_its_vectors() -> None:
+    embeddings = HashEmbeddings()
+    encoder = TokenEncoder(embeddings)
+    given = Document(id="0", page_content="the goose", metadata={"title": "Of birds"})
+    encoder.encode("the goose")
+    reranker = LateInteractionReranker(
+        embeddings=embeddings, encoder=encoder, text=lambda document: document.page_content
+    )
+    reranker.compress_documents([given], "goose")
+    assert embeddings.embedded == ["the goose", "goose"]
