@@ -56,5 +56,30 @@ def _bridge(parts: Parts) -> "QueryExpander":
     return BridgeExpander(search=parts.first)
 
 
-_EDITS: "Final[Mapping[str, Callable[[Parts], QuestionEdit]]]" = {}
-_EXPANDERS: "Final[Mapping[str, Callable[[Parts], QueryExpander]]]" = {"bridge": _bridge}
+def _acronyms(parts: Parts) -> "QueryExpander":
+    from retrievers.query.acronyms import AcronymExpander, find_pairs
+    from retrievers.ranking import searchable_text
+
+    return AcronymExpander(pairs=find_pairs(searchable_text(d) for d in parts.documents))
+
+
+def _feedback(parts: Parts) -> "QueryExpander":
+    from retrievers.query.feedback import FeedbackExpander
+
+    return FeedbackExpander(search=parts.first, idf=lambda terms: parts.lexical.idf(terms).tolist())
+
+
+def _spelling(parts: Parts) -> "QuestionEdit":
+    from retrievers.query.spelling import SpellingEdit, Vocabulary
+
+    terms = parts.lexical.tokens
+    frequency = parts.lexical.frequency(terms).tolist()
+    return SpellingEdit(vocabulary=Vocabulary.of_terms(terms, frequency))
+
+
+_EDITS: "Final[Mapping[str, Callable[[Parts], QuestionEdit]]]" = {"spelling": _spelling}
+_EXPANDERS: "Final[Mapping[str, Callable[[Parts], QueryExpander]]]" = {
+    "bridge": _bridge,
+    "acronyms": _acronyms,
+    "feedback": _feedback,
+}
