@@ -40,6 +40,7 @@ from retrievers.stages import (
     rank_vectors,
     rank_words,
     rerank,
+    smooth,
 )
 from retrievers.trace import Recorder, SearchTrace, plan_values
 
@@ -189,8 +190,12 @@ class HybridRetriever(BaseRetriever):
             near = rank_vectors(asked, self.vectors, config, among, depth)
             stage.rank("dense", near.merged() if recorder.keep else [])
         with recorder.stage("fusion") as stage:
-            fused = fuse(words, near, config.fusion)
+            fused = fuse(words, near, self.lexical, self.vectors.vectors, config.fusion)
             stage.rank("fused", fused)
+        if config.smoothing.share:
+            with recorder.stage("smoothing") as stage:
+                fused = smooth(fused, self.vectors.vectors, config.smoothing)
+                stage.rank("fused", fused)
         return fused
 
     def _reranked(self, fused: Scored, question: str, recorder: Recorder) -> Scored:

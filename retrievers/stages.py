@@ -5,16 +5,18 @@ Each takes what the stage before it found and gives ids with scores, best first.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.documents.compressor import BaseDocumentCompressor
 
-from retrievers.config import FusionStage, RerankStage, SearchConfig
+from retrievers.config import FusionStage, RerankStage, SearchConfig, SmoothingStage
 from retrievers.fusion import normalised, reciprocal_rank_fusion, weighted_fusion
 from retrievers.mmr import mmr
 from retrievers.ranking import Floats
+from retrievers.rerank.neighbours import smoothed
+from retrievers.rerank.scored import RERANK
 
 if TYPE_CHECKING:
     from retrievers.bm25 import BM25Index
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from retrievers.query.plan import Query
 
 Scored = list[tuple[str, float]]
-RERANK: Final = "rerank"  # metadata key under which every reranker leaves its score
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Rankings:
-    """Rankings of one kind, one a query that feeds it, each with its share in the fusion."""
+    """Rankings of one kind, one a query that feeds it, each with its share in the fusion.
 
+    `asked` are those queries, so that a ranking can be asked for the score of any passage.
+    """
+
+    asked: list[Asked]
     rankings: list[Scored]
     weights: list[float]
 
@@ -63,7 +68,7 @@ def rank_words(
         lexical.top(one.terms, one.query.depth or depth, among=among, phrase=stage.phrase)
         for one in feeding
     ]
-    return Rankings(found, [stage.weight * one.query.weight for one in feeding])
+    return Rankings(feeding, found, [stage.weight * one.query.weight for one in feeding])
 
 
 def rank_vectors(
@@ -76,17 +81,59 @@ def rank_vectors(
     """The passages near each dense query, by cosine."""
     feeding = [one for one in asked if one.point is not None]
     found = [vectors.search(one.point, one.query.depth or depth, among) for one in feeding]
-    return Rankings(found, [config.dense.weight * one.query.weight for one in feeding])
+    return Rankings(feeding, found, [config.dense.weight * one.query.weight for one in feeding])
 
 
-def fuse(words: Rankings, near: Rankings, stage: FusionStage) -> Scored:
-    """All rankings joined into one."""
-    rankings = words.rankings + near.rankings
+def fuse(
+    words: Rankings,
+    near: Rankings,
+    lexical: "BM25Index",
+    vectors: Callable[[Sequence[str]], Floats],
+    stage: FusionStage,
+) -> Scored:
+    """All rankings joined into one.
+
+    By scores, a candidate that one ranking found has its score in every other one too, but for
+    queries that may only bring in their first hits.
+    """
     weights = words.weights + near.weights
     if stage.method == "ranks":
-        ids = [[id_ for id_, _ in ranking] for ranking in rankings]
+        ids = [[id_ for id_, _ in ranking] for ranking in words.rankings + near.rankings]
         return reciprocal_rank_fusion(ids, stage.rank_constant, weights)
+    every = list(dict.fromkeys(id_ for id_, _ in words.merged() + near.merged()))
+    if not every:
+        return []
+    matrix = vectors(every) if near.rankings else np.zeros((len(every), 0), np.float32)  # (N, D)
+    rankings: list[Scored] = []
+    for one, ranking in zip(words.asked, words.rankings, strict=True):
+        scores = None if one.query.depth else lexical.scores_of(one.terms, every)  # (N,)
+        rankings.append(_completed(every, ranking, scores))
+    for one, ranking in zip(near.asked, near.rankings, strict=True):
+        scores = None if one.query.depth or one.point is None else matrix @ one.point  # (N,)
+        rankings.append(_completed(every, ranking, scores))
     return weighted_fusion(rankings, weights, stage.normalisation)
+
+
+def _completed(ids: Sequence[str], ranking: Scored, scores: Floats | None) -> Scored:
+    """The score of every id; what the ranking itself gave (with its phrases) stands."""
+    if scores is None:
+        return ranking
+    return list({**dict(zip(ids, scores.tolist(), strict=True)), **dict(ranking)}.items())
+
+
+def smooth(
+    fused: Scored, vectors: Callable[[Sequence[str]], Floats], stage: SmoothingStage
+) -> Scored:
+    """The candidates by scores that their nearest neighbours share in."""
+    ids = [id_ for id_, _ in fused]
+    scores = smoothed(
+        [score for _, score in fused],
+        vectors(ids),
+        stage.share,
+        stage.neighbours,
+        stage.sharpness,
+    )
+    return [(ids[at], float(scores[at])) for at in np.argsort(-scores, kind="stable")]
 
 
 def rerank(

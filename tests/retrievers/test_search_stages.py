@@ -23,6 +23,7 @@ from retrievers.config import (
     read_config,
 )
 from retrievers.filters import FilterError
+from retrievers.fusion import normalised
 from retrievers.pipeline import HybridRetriever, Library
 from retrievers.query.plan import Query, QueryExpander, QueryPlanner
 from retrievers.trace import trace_table
@@ -137,6 +138,44 @@ def test_both_ways_of_fusion_put_the_best_of_both_rankings_first(method: str) ->
 # ------------------------------------------------------------------ plan, filter, rerank
 
 
+def test_a_candidate_of_one_ranking_has_its_score_in_the_other_one_too() -> None:
+    """Only with the score of every ranking can the scores be added fairly."""
+    config = parse_config(
+        {
+            "lexical": {"candidates": 1, "phrase": 0},
+            "dense": {"candidates": 5},
+            "smoothing": {"share": 0},
+            "diversity": {"strength": 0},
+        }
+    )
+    held = retriever(config=config)
+    _, trace = held.traced("goose market letter", k=1)
+    stages = {stage.stage: dict(stage.items) for stage in trace.stages}
+    assert len(stages["words"]) == 1 and len(stages["fusion"]) == len(TEXTS)
+    words = held.lexical.scores_of(held.tokenizer("goose market letter"), [*stages["vectors"]])
+    near = [scores["dense"] for scores in stages["vectors"].values()]
+    expected = dict(zip(stages["vectors"], normalised(words) + normalised(near), strict=True))
+    assert {id_: scores["fused"] for id_, scores in stages["fusion"].items()} == pytest.approx(
+        expected
+    )
+
+
+def test_alike_candidates_vouch_for_one_another() -> None:
+    twins = [
+        Document(id="a", page_content="goose crop stone ruby"),
+        Document(id="b", page_content="goose crop stone pearl"),
+        Document(id="c", page_content="goose thief ladder moon"),
+        Document(id="d", page_content="nothing at all"),
+    ]
+    found = {}
+    for share in (0.0, 0.9):
+        config = parse_config({"smoothing": {"share": share}, "diversity": {"strength": 0}})
+        held = HybridRetriever.from_documents(twins, HashEmbeddings(), config=config)
+        found[share] = ids(held.invoke("goose thief stone pearl"))
+    assert found[0.0].index("c") < found[0.0].index("a")
+    assert found[0.9].index("a") < found[0.9].index("c")
+
+
 def test_queries_of_the_plan_count_with_their_weight_and_feed_their_ranking() -> None:
     config = SearchConfig(dense=DenseStage(weight=0), diversity=OFF)
     also = Query("panel letter", weight=9.0, kind="variant", dense=False)
@@ -195,6 +234,7 @@ def test_a_trace_tells_what_every_stage_returned() -> None:
         "words",
         "vectors",
         "fusion",
+        "smoothing",
         "rerank",
         "diversity",
     ]
