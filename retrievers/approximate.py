@@ -24,6 +24,7 @@ _TRAINED_PER_LIST: Final = 40
 _PROPOSED: Final = 4  # rows proposed for each one wanted, to be scored exactly
 _BLOCK: Final = 65_536  # rows converted at once
 _GROWTH: Final = 4  # retrained when it covers this many times the rows it was trained on
+_LEAST_PROBES: Final = 16
 _WIDEST: Final = 32  # how many times wider a filtered search may look
 
 
@@ -125,7 +126,9 @@ class Approximate:
             options["efSearch"] = max(wanted, int(reach))
         else:
             make, share = make.SearchParametersIVF, self._policy.probes * wider
-            options["nprobe"] = max(8, min(self._index.nlist, int(self._index.nlist * share)))
+            options["nprobe"] = max(
+                _LEAST_PROBES, min(self._index.nlist, int(self._index.nlist * share))
+            )
         _, found = self._index.search(query, min(wanted, self.size), params=make(**options))
         rows: Rows = found[0][found[0] >= 0]
         return rows

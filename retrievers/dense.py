@@ -223,11 +223,14 @@ class VectorIndex:
         `among` limits the search to those ids.
         """
         with self._lock:
-            mask: Mask | None = None
-            if among is not None:
-                mask = np.zeros(len(self._names), dtype=np.bool_)
-                mask[[self._rows[id_] for id_ in among if id_ in self._rows]] = True
-            return self.search_rows(query, k, mask)
+            return self.search_rows(query, k, None if among is None else self.mask_of(among))
+
+    def mask_of(self, ids: Sequence[str]) -> Mask:
+        """The rows of `ids`, (N,)."""
+        with self._lock:
+            mask = np.zeros(len(self._names), dtype=np.bool_)
+            mask[[self._rows[id_] for id_ in ids if id_ in self._rows]] = True
+            return mask
 
     def search_rows(self, query: Any, k: int, mask: Mask | None) -> list[tuple[str, float]]:
         """As `search`, among the rows that `mask` (N) marks, or all."""
@@ -247,15 +250,11 @@ class VectorIndex:
         self, matrix: Floats, vector: Floats, k: int, allowed: Mask | None
     ) -> tuple[Rows, Floats]:
         """Rows and cosines: few allowed rows one by one, many through the approximate index."""
-        count = len(matrix) if allowed is None else int(allowed.sum())
-        few = max(
-            self.policy.exact_among, len(matrix) // _SPARSE if self.approximate is None else 0
-        )
-        if allowed is not None and count <= few:
+        held, count = self.approximate, len(matrix) if allowed is None else int(allowed.sum())
+        if held is None or (allowed is not None and count <= self.policy.exact_among):
+            if allowed is None or count > len(matrix) // _SPARSE:
+                return nearest(matrix, vector, k, allowed)
             return self._among(matrix, vector, k, np.flatnonzero(allowed))
-        held = self.approximate
-        if held is None:
-            return nearest(matrix, vector, k, allowed)
         size = held.size
         after, _ = nearest(matrix[size:], vector, k, None if allowed is None else allowed[size:])
         proposed = held.propose(vector, k, allowed)
