@@ -120,6 +120,25 @@ class FaissStore(VectorStore):
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
+    def nearest(
+        self, vector: Any, k: int, wanted: Filter = None, among: Sequence[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """The `k` ids nearest to a vector (D) with their cosine, best first.
+
+        `wanted` and `among` both limit the search.
+        """
+        with self._shelf.reading():
+            mask = None if wanted is None else self._mask(wanted)
+            if among is not None:
+                marked = self._shelf.index.mask_of(among)
+                mask = marked if mask is None else mask & marked
+            return self._shelf.index.search_rows(vector, k, mask)
+
+    def vectors(self, ids: Sequence[str]) -> Floats:
+        """The unit vectors of `ids`, (len(ids), D); KeyError where one is not held."""
+        with self._shelf.reading():
+            return self._shelf.index.vectors(ids)
+
     def batches(self, size: int = _BATCH) -> Iterator[tuple[list[Document], Floats]]:
         """All documents with their unit vectors (N, D), in the order they were stored."""
         with self._shelf.reading():
@@ -224,7 +243,7 @@ class FaissStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """The `k` documents nearest to a vector (D), each with its cosine."""
         with self._shelf.reading():
-            found = dict(self._search(embedding, k, kwargs.get("filter")))
+            found = dict(self.nearest(embedding, k, kwargs.get("filter")))
             return [
                 (document, found[document.id or ""]) for document in self._shelf.get(list(found))
             ]
@@ -250,7 +269,7 @@ class FaissStore(VectorStore):
     ) -> list[Document]:
         """As `max_marginal_relevance_search`, for a vector (D)."""
         with self._shelf.reading():
-            ids = [id_ for id_, _ in self._search(embedding, fetch_k, kwargs.get("filter"))]
+            ids = [id_ for id_, _ in self.nearest(embedding, fetch_k, kwargs.get("filter"))]
             rows = mmr(embedding, self._shelf.index.vectors(ids), k, lambda_mult)
             return self._shelf.get([ids[row] for row in rows])
 
@@ -273,10 +292,6 @@ class FaissStore(VectorStore):
         store = cls(embedding)
         store.add_texts(texts, metadatas, ids=ids)
         return store
-
-    def _search(self, vector: Any, k: int, wanted: Filter) -> list[tuple[str, float]]:
-        index = self._shelf.index
-        return index.search_rows(vector, k, None if wanted is None else self._mask(wanted))
 
     def _mask(self, wanted: Where | Callable[[Document], bool]) -> Mask:
         """The rows that a filter leaves, (N,)."""
