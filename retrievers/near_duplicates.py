@@ -118,7 +118,7 @@ class NearDuplicateFilter(BaseDocumentCompressor):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    # Of SciFact's abstracts and SQuAD's paragraphs none but true copies share 0.7 of their words.
+    # A paragraph of ten like sentences with one rewritten keeps 9 of 11 triples, with two 8 of 12.
     threshold: float = Field(default=0.7, gt=0, le=1, description="shared word triples")
     embeddings: Embeddings | None = Field(default=None, repr=False)
     cosine: float = Field(default=0.95, gt=0, le=1, description="used with `embeddings` alone")
