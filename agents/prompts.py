@@ -4,10 +4,8 @@ import hashlib
 from importlib.resources import files
 from typing import Final
 
-PLAN_SYSTEM: Final = (
-    "Split the user's question into the fewest sub-questions that a document search can answer"
-    " one at a time. Keep every name. A question about one thing stays as it is."
-)
+from retrievers.query.chat import PARTS as PLAN_SYSTEM
+
 WRITE_SYSTEM: Final = (
     "Answer the question in one full sentence, with the words of the question and of the texts."
     " Give the numbers of the texts used."

@@ -69,6 +69,30 @@ def _feedback(parts: Parts) -> "QueryExpander":
     return FeedbackExpander(search=parts.first, idf=lambda terms: parts.lexical.idf(terms).tolist())
 
 
+def _parts(_: Parts) -> "QueryExpander":
+    from retrievers.query.chat import PartExpander
+
+    return PartExpander()
+
+
+def _asked_parts(parts: Parts) -> "QueryExpander":
+    from retrievers.query.chat import PartExpander
+
+    return PartExpander(model=parts.model())
+
+
+def _variants(parts: Parts) -> "QueryExpander":
+    from retrievers.query.chat import VariantExpander
+
+    return VariantExpander(model=parts.model())
+
+
+def _hyde(parts: Parts) -> "QueryExpander":
+    from retrievers.query.chat import HypotheticalExpander
+
+    return HypotheticalExpander(model=parts.model())
+
+
 def _spelling(parts: Parts) -> "QuestionEdit":
     from retrievers.query.spelling import SpellingEdit, Vocabulary
 
@@ -82,4 +106,8 @@ _EXPANDERS: "Final[Mapping[str, Callable[[Parts], QueryExpander]]]" = {
     "bridge": _bridge,
     "acronyms": _acronyms,
     "feedback": _feedback,
+    "parts": _parts,
+    "asked-parts": _asked_parts,
+    "variants": _variants,
+    "hyde": _hyde,
 }

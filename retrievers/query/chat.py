@@ -20,8 +20,8 @@ VARIANTS: Final = (
     " words, such as the documents may use. Keep every name and number."
 )
 PARTS: Final = (
-    "Split the user's question into the fewest questions that a document search can answer one at"
-    " a time. Keep every name. A question about one thing stays as it is."
+    "Split the user's question into the fewest sub-questions that a document search can answer"
+    " one at a time. Keep every name. A question about one thing stays as it is."
 )
 PASSAGE: Final = (
     "Write the short passage of a document that would answer the user's question, as if it stood"
@@ -52,7 +52,7 @@ class VariantExpander(QueryExpander):
 
     @override
     def expand(self, question: str) -> list[Query]:
-        found = list(_written(self.model, VARIANTS, question))
+        found = list(wordings(self.model, VARIANTS, question))
         return [Query(text, self.weight, "variant") for text in found[: self.variants]]
 
 
@@ -66,7 +66,7 @@ class PartExpander(QueryExpander):
     def expand(self, question: str) -> list[Query]:
         parts = split_question(question)
         if len(parts) == 1 and self.model is not None:
-            parts = list(_written(self.model, PARTS, question))
+            parts = list(wordings(self.model, PARTS, question))
         kind: Kind = "part"
         return [Query(text, self.weight, kind) for text in parts if text != question]
 
@@ -86,8 +86,8 @@ class HypotheticalExpander(QueryExpander):
         return [Query(f"{question} {text}", self.weight, "hypothetical", lexical=False)]
 
 
-def _written(model: BaseChatModel, task: str, question: str) -> Iterator[str]:
-    """The wordings that a model gives, each once and none like the question."""
+def wordings(model: BaseChatModel, task: str, question: str) -> Iterator[str]:
+    """What a model writes for a task, each text once and none like the question; maybe nothing."""
     reply = _object(model, Wordings, task, question)
     if not isinstance(reply, Wordings):
         return

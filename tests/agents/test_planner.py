@@ -16,7 +16,7 @@ ONE = "What did Holmes and Watson find in the goose?"
 
 
 def plan_reply(*sub_questions: Any) -> AIMessage:
-    call = {"name": "Plan", "args": {"sub_questions": list(sub_questions)}, "id": "1"}
+    call = {"name": "Wordings", "args": {"questions": list(sub_questions)}, "id": "1"}
     return AIMessage("", tool_calls=[call])
 
 
@@ -53,7 +53,7 @@ def test_a_large_model_is_not_asked_what_rules_have_split() -> None:
         plan_reply(*(f"part {n}" for n in range(MAX_PARTS + 1))),
         plan_reply({"no": "text"}),
         plan_reply("  ", ""),
-        AIMessage("", tool_calls=[{"name": "Plan", "args": {}, "id": "1"}]),
+        AIMessage("", tool_calls=[{"name": "Wordings", "args": {}, "id": "1"}]),
     ],
 )
 def test_a_bad_plan_leaves_the_question_whole(reply: AIMessage) -> None:

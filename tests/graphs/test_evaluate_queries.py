@@ -17,9 +17,12 @@ from graphs.evaluate.typos import misspelt
 from tests.fakes import HashEmbeddings
 
 FILM = ["Jaws (film)", ["Jaws is a film about a shark.", " Its director was Steven Spielberg."]]
-MAN = ["Steven Spielberg", ["Steven Spielberg grew up in Phoenix, Arizona."]]
-OTHERS = [[f"Town {n}", [f"Town {n} is a city."]] for n in
-          range(12)]  # fmt: skip
+MAN = [
+    "Steven Spielberg",
+    ["Steven Spielberg lived as a boy with his parents near Phoenix, Arizona."],
+]
+OTHERS = [[f"Town {n}", [f"In town {n} the city did grow."]] for n in
+          range(40)]  # fmt: skip
 HOTPOT = {
     "question": "In which city did the director of Jaws, the film about a shark, grow up?",
     "context": [FILM, MAN, *OTHERS],
@@ -50,14 +53,14 @@ def test_the_second_hop_finds_the_paragraph_that_the_question_does_not_name(
     assert report["question"]["all@10"] == 0.0
     assert report["bridge"]["all@10"] == 1.0 and report["bridge"]["gain"]["all@10"]["better"] == 1
     assert report["bridge"]["queries"] > 1 and report["bridge"]["embedded"] == 1
-    assert report["settings"]["documents"] == 14
+    assert report["settings"]["documents"] == 42
 
 
 def test_the_table_names_every_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = QueriesGiven([written(tmp_path, HOTPOT)], cache=tmp_path, quiet=True)
     assert run_queries(given, HashEmbeddings()) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("1 questions (train) over 14 passages of questions")
+    assert lines[0].startswith("1 questions (train) over 42 passages of questions")
     assert [line.split(" | ")[0] for line in lines[4:]] == ["| question", "| bridge"]
 
 
@@ -67,7 +70,7 @@ def test_all_layouts_are_pooled(tmp_path: Path) -> None:
     second = tmp_path / "more.jsonl.gz"
     second.write_bytes(gzip.compress(f"{json.dumps(SQUAD)}\n{json.dumps(unanswerable)}".encode()))
     corpus = load_questions([first, second])
-    assert len(corpus.docs) == 14 + 2 + 2
+    assert len(corpus.docs) == 42 + 2 + 2
     assert [len(grades) for grades in corpus.qrels.values()] == [2, 1, 1]
     assert corpus.name == "questions+more"
 
