@@ -87,13 +87,18 @@ class Finisher:
         hints: Sequence[Sequence[int]] = (),
         *,
         known: Sequence[int] = (),
+        forced: Sequence[int] = (),
     ) -> list[int] | None:
         """The first way found to finish within `left` tokens; None where there is none.
 
         `matcher` is an llguidance matcher and stays as it is; `hints` are tokens that may well
-        end a string, and `known` is a way to finish from a little earlier.
+        end a string, `known` is a way to finish from a little earlier, and `forced` are tokens
+        that are known to be forced now.
         """
         earlier = _Known(known, self._pieces)
+        rest = self._rest(matcher, forced, earlier, lead=forced)
+        if rest is not None and len(forced) + len(rest) <= left:
+            return [*forced, *rest]
         tries = [(style, self._later) for style in (self._longest, _first, _last)]
         for style, later in [*tries, (self._longest, self._closers)]:
             path = self._walk(matcher.deep_copy(), left, _Manner(style, later, hints, earlier))
@@ -123,15 +128,21 @@ class Finisher:
             if not matcher.consume_tokens(tokens):
                 return None
             path += tokens
-            rest = self._rest(matcher, forced, manner.known) if forced else None
+            rest = self._rest(matcher, forced, manner.known)
             if rest is not None and len(path) + len(rest) <= left:
                 return path + rest
         return path if len(path) <= left else None
 
-    def _rest(self, matcher: Any, forced: Sequence[int], known: _Known) -> list[int] | None:
-        """The end of the known way where it serves behind these tokens."""
+    def _rest(
+        self, matcher: Any, forced: Sequence[int], known: _Known, *, lead: Sequence[int] = ()
+    ) -> list[int] | None:
+        """The end of the known way where it serves behind these tokens.
+
+        `lead` are those of them that the matcher has not read.
+        """
         for rest in known.behind(b"".join([self._pieces[token] for token in forced])):
-            if matcher.validate_tokens([*rest, self._end]) == len(rest) + 1:
+            whole = [*lead, *rest, self._end]
+            if matcher.validate_tokens(whole) == len(whole):
                 return rest
         return None
 

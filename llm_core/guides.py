@@ -46,10 +46,12 @@ class Guide(Protocol):
 class Finish(Protocol):
     """What finds ways to end a reply."""
 
-    def __call__(self, matcher: Any, left: int, *, known: Sequence[int]) -> list[int] | None:
+    def __call__(
+        self, matcher: Any, left: int, *, known: Sequence[int] = (), forced: Sequence[int] = ()
+    ) -> list[int] | None:
         """A way from where `matcher` stands, of at most `left` tokens; None for none.
 
-        `known` is a way from a little earlier.
+        `known` is a way from a little earlier, and `forced` are tokens that must come now.
         """
         ...
 
@@ -79,6 +81,7 @@ class GrammarGuide:
         self._scan = JsonScan()
         self._closing = False
         self._ended = False
+        self._ahead: list[int] | None = None  # what is forced now, where that was asked already
 
     def mask(self) -> Mask:
         """Which tokens may come next."""
@@ -109,7 +112,7 @@ class GrammarGuide:
         if self.done():
             return []
         if not self._closing:
-            tokens: list[int] = self._matcher.compute_ff_tokens()
+            tokens = self._matcher.compute_ff_tokens() if self._ahead is None else self._ahead
             sound = not self._matcher.is_error()
             if sound and (not tokens or self._advance(tokens)):
                 return tokens
@@ -127,6 +130,7 @@ class GrammarGuide:
 
     def _advance(self, tokens: list[int]) -> bool:
         """Take tokens if the reply can still be finished; otherwise leave all as it was."""
+        self._ahead = None
         if not self._matcher.consume_tokens(tokens):
             if "satisfy the grammar" in self._matcher.get_error():
                 raise ValueError(f"tokens {tokens} are not allowed here")
@@ -156,5 +160,7 @@ class GrammarGuide:
             whole = [*old, self._tokenizer.end_ids[0]]
             if self._matcher.validate_tokens(whole) == len(whole):
                 return old
-        known = old if left > len(old) + _NEAR else ()
-        return self._finish(self._matcher, left, known=known)
+        if left <= len(old) + _NEAR:
+            return self._finish(self._matcher, left)
+        self._ahead = list(self._matcher.compute_ff_tokens())
+        return self._finish(self._matcher, left, known=old, forced=self._ahead)

@@ -143,6 +143,10 @@ def test_a_search_ends_where_it_meets_a_known_way(tiny):
     afresh, long = finisher.shortest(counted, 400), len(steps)
     joined = finisher.shortest(counted, 400, known=known)
     assert joined == afresh and len(steps) - long <= 3 < long
+    matcher.consume_tokens(tiny.tokenizer.encode(",", marks=False))
+    forced, long = matcher.compute_ff_tokens(), len(steps)
+    at_once = finisher.shortest(counted, 400, known=known, forced=forced)
+    assert forced and at_once == afresh[1:] and len(steps) == long
     text = tiny.tokenizer.decode(joined)
     assert json.loads('{"name": "Ann", "age": 4' + text)["age"] == 4
 
@@ -161,11 +165,13 @@ def written(tiny: Engine, schema: dict[str, Any], budget: int, seed: int, *, kno
     guide = json_guide(schema, tiny.tokenizer, budget)
     if not known:
 
-        def afresh(matcher: Any, left: int, *, known: Sequence[int]) -> list[int] | None:
+        def afresh(
+            matcher: Any, left: int, *, known: Sequence[int] = (), forced: Sequence[int] = ()
+        ) -> list[int] | None:
             return grammars.finisher.shortest(matcher, left)
 
         matcher = grammars.of_json(schema).matcher()
-        path = afresh(matcher, budget, known=())
+        path = afresh(matcher, budget)
         assert path is not None
         limits = (grammars.limits, Bounds.of(schema))
         guide = GrammarGuide(matcher, tiny.tokenizer, afresh, path, budget, limits)
