@@ -65,8 +65,8 @@ class SmoothingStage(Stage):
 class RerankStage(Stage):
     """The best candidates judged again by the rerankers the search is given."""
 
-    depth: int = Field(default=20, ge=0, description="candidates judged again")
-    weight: float = Field(default=0.3, ge=0, description="share of each reranker's score, beside 1")
+    depth: int = Field(default=10, ge=0, description="candidates judged again")
+    weight: float = Field(default=1.0, ge=0, description="share of each reranker's score, beside 1")
     normalisation: Normalisation = "minmax"
 
 

@@ -230,6 +230,19 @@ class HybridRetriever(BaseRetriever):
         return [with_scores(d, **scores[d.id or ""]) for d in self.fetch(ids)]
 
 
+def default_rerankers(embeddings: Embeddings, lexical: BM25Index) -> list[BaseDocumentCompressor]:
+    """Late interaction where the embedding model gives a vector for each token, else none."""
+    model = getattr(embeddings, "embeddings", embeddings)  # behind a cache of vectors
+    if not hasattr(model, "tokens_and_vectors"):
+        return []
+    from retrievers.rerank.late_interaction import LateInteractionReranker
+
+    def idf(tokens: Sequence[str]) -> list[float]:
+        return [float(value) for value in lexical.idf(tokens)]
+
+    return [LateInteractionReranker(embeddings=model, idf=idf)]
+
+
 def index_documents(
     documents: Sequence[Document], embeddings: Embeddings, tokenizer: Tokenizer | None = None
 ) -> tuple[BM25Index, VectorIndex]:
@@ -299,12 +312,14 @@ def open_library(
     docs: Sequence[Path],
     embeddings: Embeddings,
     progress: "Progress | None" = None,
+    served: str | None = None,
     **options: Any,
 ) -> Library:
     """Bring the index in `index_dir` up to date with `docs` and open it for search.
 
     Args:
         progress: called with a stage, how much of it is done, and its total.
+        served: address of an engine that holds the vectors (see `retrievers.vector_server`).
         options: fields of `HybridRetriever`, such as `config` or `cutoff`.
 
     Raises:
@@ -315,7 +330,7 @@ def open_library(
     from retrievers.indexing import open_index
 
     corpus = Corpus(index_dir)
-    report, lexical, vectors = open_index(corpus, docs, embeddings, progress)
+    report, lexical, vectors = open_index(corpus, docs, embeddings, progress, vectors=served)
     retriever = HybridRetriever(
         lexical=lexical, vectors=vectors, fetch=corpus.get, embeddings=embeddings, **options
     )

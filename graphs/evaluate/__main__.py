@@ -2,6 +2,7 @@
 
 python -m graphs.evaluate qa --data dev.jsonl.gz --limit 100 --baseline
 python -m graphs.evaluate retrieval --data BEIR_FOLDER --split test
+python -m graphs.evaluate thai --data iapp_train.jsonl.gz --data train.jsonl.gz
 python -m graphs.evaluate readme results.json
 python -m graphs.evaluate chunking --data dev.jsonl.gz --plot study.png
 """
@@ -15,7 +16,7 @@ import typer
 
 from graphs.commandline import new_app, run_app, switches
 from graphs.evaluate.chunking_command import GivenChunking, run_chunking
-from graphs.evaluate.given import Given, RetrievalGiven
+from graphs.evaluate.given import Given, RetrievalGiven, ThaiGiven
 from graphs.evaluate.query_given import QueriesGiven
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ CHUNKING_HELP = """Compare ways of cutting documents into passages, by what a se
 recall@5: an answer lies in one of the first five passages. evidence@N: one passage holds the whole
 sentence of the answer, in the first N characters that are read. The same questions for all.
 Exit codes: 0 measured, 2 something to mend, 130 stopped with Ctrl-C."""
+THAI_HELP = """Rank paragraphs of question files (SQuAD layout) for their questions in one language.
+
+The corpus is every paragraph of all files, whatever its language; a question looks for its own.
+Otherwise as `retrieval`, with BM25 over what stands between spaces as a contender."""
 RETRIEVAL_HELP = """Rank the documents of a corpus with relevance judgements (BEIR layout).
 
 Ours, its two halves alone, LangChain's EnsembleRetriever over the same halves, and BM25 over
@@ -63,6 +68,13 @@ def main(argv: Sequence[str] | None = None, *, launch: "Launch | None" = None) -
     app = new_app(no_args_is_help=True)
     app.command("qa", help=QA_HELP)(switches(Given, qa))
     app.command("retrieval", help=RETRIEVAL_HELP)(switches(RetrievalGiven, retrieval))
+
+    def thai(given: ThaiGiven) -> int:
+        from graphs.evaluate.retrieval import run_thai
+
+        return run_thai(given)
+
+    app.command("thai", help=THAI_HELP)(switches(ThaiGiven, thai))
 
     app.command("chunking", help=CHUNKING_HELP)(switches(GivenChunking, run_chunking))
 

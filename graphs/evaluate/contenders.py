@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from langchain_core.retrievers import BaseRetriever
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 DEPTH: Final = 100  # results of every contender
 OURS: Final = "ours"
 SYSTEMS: Final = (OURS, "bm25", "dense", "ensemble", "plain_bm25")
+PARAGRAPH_SYSTEMS: Final = (OURS, "words_bm25", "bm25", "dense", "ensemble")
+_NO_DIVERSITY: Final = {"diversity": {"strength": 0}}
+_NO_SMOOTHING: Final = {**_NO_DIVERSITY, "smoothing": {"share": 0}}
+# Our search with one stage more each; all of them together are ours.
+ABLATION: Final[Mapping[str, Mapping[str, Any]]] = {
+    "fused by ranks": {**_NO_SMOOTHING, "rerank": {"depth": 0}, "fusion": {"method": "ranks"}},
+    "fused by scores": {**_NO_SMOOTHING, "rerank": {"depth": 0}},
+    "+ smoothing": {**_NO_DIVERSITY, "rerank": {"depth": 0}},
+    "+ late interaction": _NO_DIVERSITY,
+}
 _WORD: Final = re.compile(r"\w+")
 
 
@@ -72,6 +83,7 @@ def build_contender(name: str, shared: Shared) -> Search:
         "ensemble": _ensemble,
         "plain_bm25": lambda shared: _asked(_bm25_of(shared, plain_words)),
         "words_bm25": lambda shared: _asked(_bm25_of(shared, str.split)),
+        **{stage: partial(_ours, values=values) for stage, values in ABLATION.items()},
     }
     if name not in builders:
         raise UserError(f"there is no system {name!r}: choose among {', '.join(builders)}")
@@ -83,14 +95,18 @@ def plain_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _ours(shared: Shared) -> Search:
-    from retrievers.pipeline import HybridRetriever
+def _ours(shared: Shared, values: Mapping[str, Any] | None = None) -> Search:
+    """Our search as a library has it by default, or with the stages that `values` set."""
+    from retrievers.config import parse_config
+    from retrievers.pipeline import HybridRetriever, default_rerankers
 
     retriever = HybridRetriever(
         lexical=shared.lexical,
         vectors=shared.vectors,
         fetch=shared.fetch,
         embeddings=shared.embeddings,
+        config=parse_config(values),
+        rerankers=default_rerankers(shared.embeddings, shared.lexical),
         k=DEPTH,
     )
     return _asked(retriever)

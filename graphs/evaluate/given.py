@@ -69,6 +69,9 @@ Systems = Annotated[
     str | None,
     typer.Option("--systems", help="Names with commas between [default: all but the ablation]."),
 ]
+Ablation = Annotated[
+    bool, typer.Option("--ablation", help="Measure our search with one stage more each, too.")
+]
 Cache = Annotated[
     Path | None, typer.Option("--cache", help="Folder that keeps the vectors of documents.")
 ]
@@ -87,6 +90,39 @@ class RetrievalGiven:
     seed: Seed = 0
     as_json: AsJson = False
     systems: Systems = None
+    ablation: Ablation = False
+    plot: Plot = None
+    cache: Cache = None
+    work: Work = None
+    fresh: Fresh = False
+    quiet: Quiet = False
+
+
+Paragraphs = Annotated[
+    list[Path],
+    typer.Option(
+        "--data", help="Questions in SQuAD layout (JSONL or .gz); all paragraphs are the corpus."
+    ),
+]
+AskedFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--ask", help="Ask the questions of these files alone [default: all of them]."),
+]
+Language = Annotated[str, typer.Option("--language", help="Of the questions asked.")]
+
+
+@dataclass(frozen=True)
+class ThaiGiven:
+    """The switches of `thai` as they were given; None is the default of the settings."""
+
+    data: Paragraphs
+    ask: AskedFiles = None
+    language: Language = "th"
+    limit: Asked = None
+    seed: Seed = 0
+    as_json: AsJson = False
+    systems: Systems = None
+    ablation: Ablation = False
     plot: Plot = None
     cache: Cache = None
     work: Work = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RESAMPLES: Final = 10_000
 _RESAMPLED_AT_ONCE: Final = 500
-METRICS: Final = ("ndcg@10", "recall@5", "recall@100", "mrr@10")
+METRICS: Final = ("ndcg@10", "recall@1", "recall@5", "recall@100", "mrr@10")
 
 
 def ndcg(ranked: Sequence[str], grades: Mapping[str, int], k: int) -> float:
@@ -42,6 +42,7 @@ def measure(ranked: Sequence[str], grades: Mapping[str, int]) -> dict[str, float
     """The `METRICS` of one ranking."""
     return {
         "ndcg@10": ndcg(ranked, grades, 10),
+        "recall@1": recall(ranked, grades, 1),
         "recall@5": recall(ranked, grades, 5),
         "recall@100": recall(ranked, grades, 100),
         "mrr@10": reciprocal_rank(ranked, grades, 10),

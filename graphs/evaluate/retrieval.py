@@ -9,16 +9,25 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from graphs.errors import EXPECTED_ERRORS, UserError
 from graphs.evaluate.beir import Corpus, load_beir
-from graphs.evaluate.contenders import OURS, SYSTEMS, Search, build_contender, index_corpus
-from graphs.evaluate.given import RetrievalGiven
+from graphs.evaluate.contenders import (
+    ABLATION,
+    OURS,
+    PARAGRAPH_SYSTEMS,
+    SYSTEMS,
+    Search,
+    build_contender,
+    index_corpus,
+)
+from graphs.evaluate.given import RetrievalGiven, ThaiGiven
 from graphs.evaluate.ir_metrics import measure
+from graphs.evaluate.paragraphs import paragraph_corpus
 from graphs.evaluate.progress import progress_bar
 from graphs.evaluate.retrieval_report import Ranking, make_report, print_report
 from graphs.evaluate.rows import RowFile, alone, program_hash
@@ -52,11 +61,29 @@ class Contest:
 
 def run_retrieval(given: RetrievalGiven, embeddings: "Embeddings | None" = None) -> int:
     """Measure and report; an expected error becomes one line on stderr and exit code 2."""
+    return _run(given, lambda: load_beir(given.data.expanduser(), given.split), SYSTEMS, embeddings)
+
+
+def run_thai(given: ThaiGiven, embeddings: "Embeddings | None" = None) -> int:
+    """The same over paragraphs, with the words between spaces as a contender."""
+
+    def load() -> Corpus:
+        return paragraph_corpus(given.data, given.ask, given.language)
+
+    return _run(given, load, PARAGRAPH_SYSTEMS, embeddings)
+
+
+def _run(
+    given: RetrievalGiven | ThaiGiven,
+    load: Callable[[], Corpus],
+    known: Sequence[str],
+    embeddings: "Embeddings | None",
+) -> int:
     settle_process()
     stop = StopSignal()
     try:
         with stop.watching(), progress_bar(sys.stderr, quiet=given.quiet) as progress:
-            contest = _contest(given)
+            contest = _contest(given, load(), known)
             if given.fresh:
                 shutil.rmtree(contest.folder, ignore_errors=True)
             model = _embeddings(given, progress, embeddings)
@@ -136,27 +163,26 @@ def rows_of(files: Rows) -> dict[str, list[Ranking]]:
     return {name: [file.rows[at] for at in sorted(file.rows)] for name, file in files.items()}
 
 
-def _contest(given: RetrievalGiven) -> Contest:
-    corpus = load_beir(given.data.expanduser(), given.split)
+def _contest(given: RetrievalGiven | ThaiGiven, corpus: Corpus, known: Sequence[str]) -> Contest:
     if given.limit is not None and given.limit < 1:
         raise UserError(f"--limit {given.limit} asks nothing: give 1 or more")
     work = given.work.expanduser() if given.work else load_settings().data_dir / "evaluation"
     return Contest(
         corpus=corpus.sample(given.limit, given.seed),
-        systems=chosen_systems(given.systems),
+        systems=(*chosen_systems(given.systems, known), *(ABLATION if given.ablation else ())),
         seed=given.seed,
         work=work,
     )
 
 
-def chosen_systems(names: str | None, known: Sequence[str] = SYSTEMS) -> tuple[str, ...]:
+def chosen_systems(names: str | None, known: Sequence[str]) -> tuple[str, ...]:
     """The systems named with commas between, ours always among them; None is all of them."""
     chosen = list(known) if names is None else [n.strip() for n in names.split(",") if n.strip()]
     return tuple(dict.fromkeys([OURS, *chosen]))
 
 
 def _embeddings(
-    given: RetrievalGiven, progress: "Progress", embeddings: "Embeddings | None"
+    given: RetrievalGiven | ThaiGiven, progress: "Progress", embeddings: "Embeddings | None"
 ) -> "Embeddings":
     """The model of the settings with the vectors of documents kept; questions are always new."""
     from graphs.evaluate.vectors import CachedEmbeddings
@@ -177,7 +203,7 @@ def _identity(embeddings: "Embeddings") -> str:
     return embedding_name(embeddings)
 
 
-def _show(report: dict[str, Any], given: RetrievalGiven) -> None:
+def _show(report: dict[str, Any], given: RetrievalGiven | ThaiGiven) -> None:
     if given.plot is not None:
         from graphs.evaluate.retrieval_plot import draw
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from graphs.evaluate.contenders import OURS
+from graphs.evaluate.contenders import ABLATION, OURS
 from graphs.evaluate.ir_metrics import METRICS, bootstrap_interval
 
 if TYPE_CHECKING:
@@ -29,14 +29,13 @@ class Ranking:
 def make_report(
     rows: Mapping[str, Sequence[Ranking]], corpus: "Corpus", seed: int
 ) -> dict[str, Any]:
-    """One object with a key a system, `differences` of ours to each, and `settings`."""
+    """A key a system, `ablation`, `differences` of ours to each of all, and `settings`."""
     figures: dict[str, Any] = {name: summarise(ranked, seed) for name, ranked in rows.items()}
     others = [name for name in rows if name != OURS]
     return {
-        **figures,
-        "differences": {
-            name: differences(rows[OURS], rows[name], seed) for name in others if OURS in rows
-        },
+        **{name: part for name, part in figures.items() if name not in ABLATION},
+        "ablation": {name: part for name, part in figures.items() if name in ABLATION},
+        "differences": {name: differences(rows[OURS], rows[name], seed) for name in others},
         "settings": {
             "data": corpus.name,
             "split": corpus.split,
@@ -104,12 +103,10 @@ def print_report(report: Mapping[str, Any], out: TextIO) -> None:
 
 
 def systems_of(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The systems of a report with their figures, in their order."""
-    return {
-        name: part
-        for name, part in report.items()
-        if isinstance(part, Mapping) and METRICS[0] in part
-    }
+    """The systems of a report with their figures, in their order, those of the ablation last."""
+    named = {name: part for name, part in report.items() if isinstance(part, Mapping)}
+    systems = {name: part for name, part in named.items() if METRICS[0] in part}
+    return {**systems, **report["ablation"]}
 
 
 def _cell(figures: Mapping[str, Any], metric: str) -> str:

@@ -104,6 +104,7 @@ def test_figures_of_a_ranking_are_those_of_the_formulas() -> None:
     assert reciprocal_rank(ranked, grades, 1) == 0.0
     assert set(measure(ranked, grades).values()) == {
         ndcg(ranked, grades, 10),
+        0.0,
         1.0,
         0.5,
     }

@@ -1,12 +1,14 @@
 """The retrieval command: contenders over a small corpus with judgements."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from graphs.evaluate.given import RetrievalGiven
-from graphs.evaluate.retrieval import run_retrieval
+from graphs.evaluate.given import RetrievalGiven, ThaiGiven
+from graphs.evaluate.retrieval import run_retrieval, run_thai
 from tests.fakes import HashEmbeddings
 
 WORDS = [
@@ -46,7 +48,7 @@ def given(folder: Path, **options: object) -> RetrievalGiven:
     return RetrievalGiven(**{**places, "quiet": True, "as_json": True, **options})  # type: ignore[arg-type]  # a test's own options
 
 
-def report_of(captured: str) -> dict[str, dict[str, object]]:
+def report_of(captured: str) -> dict[str, dict[str, Any]]:
     return json.loads(captured)  # type: ignore[no-any-return]  # JSON
 
 
@@ -81,6 +83,43 @@ def test_the_same_seed_asks_the_same_questions_and_keeps_what_was_asked(
     assert reports[0] == reports[1]  # the times too: nothing was asked again
     assert len(model.embedded) == asked
     assert reports[0]["ours"]["questions"] == 5 and "ensemble" not in reports[0]
+
+
+def test_an_ablation_adds_one_stage_after_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus(tmp_path / "cases")
+    options = given(tmp_path, ablation=True, systems="bm25", limit=4)
+    assert run_retrieval(options, HashEmbeddings()) == 0
+    report = report_of(capsys.readouterr().out)
+    stages = ["fused by ranks", "fused by scores", "+ smoothing", "+ late interaction"]
+    assert list(report["ablation"]) == stages
+    assert all(part["questions"] == 4 for part in report["ablation"].values())
+    assert report["differences"].keys() == {"bm25", *stages} and "+ smoothing" not in report
+
+
+def test_paragraphs_are_searched_for_the_questions_of_one_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thai = ["แม่น้ำเจ้าพระยาไหลผ่านกรุงเทพ", "ช้างเป็นสัตว์ประจำชาติไทย", "ข้าวเหนียวนิยมกินกับมะม่วง"]
+    asked = ["แม่น้ำเจ้าพระยาไหลผ่านที่ไหน", "สัตว์ประจำชาติไทยคืออะไร", "มะม่วงกินกับอะไร"]
+    rows = [(text, question, "x") for text, question in zip(thai, asked, strict=True)]
+    rows += [("The goose held the stone.", "What did the goose hold?", "stone")]
+    rows += [("ไม่มีคำตอบ", "คำถามนี้ไม่มีคำตอบ", "")]
+    file = tmp_path / "questions.jsonl"
+    lines = [
+        {"context": c, "question": q, "answers": {"text": [a] if a else []}} for c, q, a in rows
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    options = ThaiGiven(
+        [file], quiet=True, as_json=True, work=tmp_path / "work", cache=tmp_path / "vectors"
+    )
+    assert run_thai(options, HashEmbeddings()) == 0
+    report = report_of(capsys.readouterr().out)
+    assert (report["settings"]["documents"], report["settings"]["questions"]) == (5, 3)
+    assert report["bm25"]["recall@1"] == 1.0 and report["words_bm25"]["recall@1"] == 0.0
+    assert run_thai(replace(options, language="fi")) == 2
+    assert "no question in 'fi'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
