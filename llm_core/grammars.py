@@ -16,6 +16,7 @@ from llm_core.guides import BudgetError, GrammarGuide
 from llm_core.limits import Bounds, Limits
 from llm_core.patterns import short_ends
 from llm_core.schemas import (
+    apart,
     closed,
     counted,
     far_bound,
@@ -152,7 +153,8 @@ class Grammars:
         make = {"closed": closed, "narrow": self._narrowed, "open": dict, "loose": self._loosened}
         followed = near(referred(schema))
         for form in forms:
-            text = json.dumps({**counted(make[form](followed)), "x-guidance": _STYLE})
+            made = apart(make[form](followed), exactly=form in FORMS[2:])
+            text = json.dumps({**counted(made), "x-guidance": _STYLE})
             yield form, LLMatcher.grammar_from_lark(f"{start}\nreply: %json {text}\n")
 
     def _about(self, schema: dict[str, Any]) -> "_About":

@@ -19,6 +19,7 @@ _FAR = 1e17  # numbers beyond are not written, and bounds much beyond not follow
 _OLD = re.compile(r"draft-0[3467]\b")
 _REF = ("$schema", "$ref", "$defs", "definitions", "$id", "id")  # what stands beside a reference
 _LONG, _COUNTS = 240, re.compile(r"\{\d+,\d*\}")  # characters, and a pattern that counts
+_NOTES = ("title", "description", "$comment")
 _WAYS = 24  # alternatives that a count of keys is worth
 _COMPOSING = {"allOf", "anyOf", "oneOf", "$ref", "$dynamicRef", "patternProperties", "if"}
 
@@ -99,6 +100,26 @@ def referred(schema: Schema) -> Schema:
     return dict(child(schema, ""))
 
 
+def apart(schema: Schema, *, exactly: bool) -> Schema:
+    """A copy in which alternatives of `oneOf` leave out a key that another one requires.
+
+    The grammar engine takes `oneOf` for `anyOf`, and what satisfies two of them is wrong. With
+    `exactly` only where the copy then accepts all that the original accepts.
+    """
+
+    def part(node: Any, _keyword: str) -> Any:
+        if not isinstance(node, dict):
+            return node
+        out = _mapped(node, part)
+        ways = out.get("oneOf")
+        if isinstance(ways, list) and all(isinstance(way, dict) for way in ways):
+            always = _required(out)
+            out["oneOf"] = [_without(way, ways, always, exactly) for way in ways]
+        return out
+
+    return dict(part(schema, ""))
+
+
 def counted(schema: Schema) -> Schema:
     """A copy in which `minProperties` says what the grammar engine takes it to say.
 
@@ -149,12 +170,33 @@ def _nodes(schema: Any) -> Iterator[Schema]:
         waiting += [part for part in parts if isinstance(part, (dict, list))]
 
 
+def _required(node: Schema) -> list[str]:
+    names = node.get("required")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _without(way: Schema, ways: list[Schema], always: list[str], exactly: bool) -> Schema:
+    """One of some alternatives that exclude each other, without a key of each of the others."""
+    own = {*always, *_required(way)}
+    left_out: dict[str, Any] = {}
+    for other in ways:
+        more = [name for name in _required(other) if name not in own]
+        if other is way or not more or any(name in left_out for name in more):
+            continue
+        if not exactly or (len(more) == 1 and not other.keys() - {"required", *_NOTES}):
+            left_out[more[0]] = False
+    named = way.get("properties", {})
+    if not left_out or not isinstance(named, dict):
+        return way
+    return {**way, "properties": {**named, **left_out}}
+
+
 def _counted(node: Schema) -> Schema:
     least, named = node.get("minProperties"), node.get("properties")
     if not isinstance(least, int) or not (isinstance(named, dict) and named):
         merged = _COMPOSING - {"if", "patternProperties"}
         return {key: node[key] for key in node if key != "minProperties" or not merged & set(node)}
-    required = node["required"] if isinstance(node.get("required"), list) else []
+    required = _required(node)
     free = [name for name, part in named.items() if name not in required and part is not False]
     more = least - len(required)
     opens = node.get("additionalProperties", True) is not False

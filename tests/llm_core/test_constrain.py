@@ -325,6 +325,11 @@ def test_words_are_cut_where_an_answer_may_begin_or_end(text, words):
             "properties": {"a": {"type": "null"}, "b": {"type": "null"}},
             "minProperties": 2,
         },
+        {
+            "type": "object",
+            "properties": {"a": {"type": "null"}, "b": {"type": "null"}, "c": {"type": "null"}},
+            "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+        },
     ],
 )
 def test_patterns_and_counts_that_a_search_loses_its_way_in_are_followed(tiny, schema):

@@ -7,6 +7,7 @@ from jsonschema import Draft202012Validator
 
 from llm_core.jsontext import JsonScan
 from llm_core.schemas import (
+    apart,
     closed,
     counted,
     far_bound,
@@ -168,6 +169,25 @@ def test_until_draft_7_nothing_counts_beside_a_reference():
     assert out["definitions"] == schema["definitions"]
     newer = {**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"}
     assert referred(newer) == newer
+
+
+def test_alternatives_that_exclude_each_other_leave_out_what_others_require():
+    ways = [{"required": ["a", "b"]}, {"required": ["b", "x"]}]
+    schema = {"oneOf": ways, "properties": {"a": {}, "x": {}}}
+    out = apart(schema, exactly=True)
+    assert [way["properties"] for way in out["oneOf"]] == [{"x": False}, {"a": False}]
+    assert keys_that_pass({**out, "anyOf": out.pop("oneOf")}) == keys_that_pass(schema)
+
+
+def test_only_a_reply_leaves_out_more_than_it_must():
+    wide = {"oneOf": [{"required": ["a"]}, {"required": ["x", "y"]}], "required": ["b"]}
+    assert apart(wide, exactly=True)["oneOf"][0] == {"required": ["a"]}
+    out = apart(wide, exactly=False)
+    assert out["oneOf"][0] == {"required": ["a"], "properties": {"x": False}}
+    taken = keys_that_pass({**out, "anyOf": out.pop("oneOf")})
+    assert {"a", "b"} in taken and all(keys in keys_that_pass(wide) for keys in taken)
+    same = {"oneOf": [{"required": ["a"]}, {"required": ["b"]}], "required": ["a", "b"]}
+    assert apart(same, exactly=False) == same
 
 
 def keys_that_pass(schema, most=3):
