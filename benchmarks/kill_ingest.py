@@ -19,7 +19,6 @@ Exit code 1 where the indexes differ or a word is left.
 import argparse
 import hashlib
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -31,6 +30,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from benchmarks.kill_test import finish_or_kill
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 BOOK: Final = ROOT / "samples" / "the-adventures-of-sherlock-holmes.txt"
@@ -125,14 +126,7 @@ def run_build(docs: Path, index: Path, kill_after: float | None = None) -> tuple
         text=True,
         start_new_session=True,
     )
-    try:
-        _, said = process.communicate(timeout=kill_after or LIMIT_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        _, said = process.communicate()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
+    _, said = finish_or_kill(process, kill_after or LIMIT_SECONDS)
     killed = kill_after is not None and process.returncode == -signal.SIGKILL
     if process.returncode and not killed:
         raise RunError(f"the run ended with {process.returncode}: {said.strip()}")

@@ -170,18 +170,23 @@ class KillTest:
             text=True,
             start_new_session=True,
         )
-        try:
-            out, said = process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, said = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
+        out, said = finish_or_kill(process, limit)
         seconds = time.perf_counter() - begun
         answered = out.endswith("\n")
         killed = kill_after is not None and process.returncode == -signal.SIGKILL and not answered
         return Ended(killed, json.loads(out) if answered else None, said, seconds)
+
+
+def finish_or_kill(process: "subprocess.Popen[str]", seconds: float) -> tuple[str, str]:
+    """What a process that leads its group says to its end, or to its SIGKILL after `seconds`."""
+    try:
+        return process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def read_history(state: Path) -> Stored:
