@@ -9,16 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from graphs import index_given as given_
 from graphs.commandline import new_app, run_app, switches
-from graphs.index_given import (
-    BuildGiven,
-    DeleteGiven,
-    ExportGiven,
-    IndexGiven,
-    ListGiven,
-    ShowGiven,
-    UpdateGiven,
-)
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -44,18 +36,18 @@ def main(
 ) -> int:
     """Run the command; returns the exit code. `embeddings` makes the model, for tests."""
 
-    def run(given: IndexGiven) -> int:
+    def run(given: given_.IndexGiven) -> int:
         from graphs.index_command import run_index
 
         return run_index(given, embeddings)
 
     app = new_app(no_args_is_help=True)
-    app.command("build", help=BUILD_HELP)(switches(BuildGiven, run))
-    app.command("update", help=UPDATE_HELP)(switches(UpdateGiven, run))
-    app.command("list", help=LIST_HELP)(switches(ListGiven, run))
-    app.command("show", help=SHOW_HELP)(switches(ShowGiven, run))
-    app.command("export", help=EXPORT_HELP)(switches(ExportGiven, run))
-    app.command("delete", help=DELETE_HELP)(switches(DeleteGiven, run))
+    app.command("build", help=BUILD_HELP)(switches(given_.BuildGiven, run))
+    app.command("update", help=UPDATE_HELP)(switches(given_.UpdateGiven, run))
+    app.command("list", help=LIST_HELP)(switches(given_.ListGiven, run))
+    app.command("show", help=SHOW_HELP)(switches(given_.ShowGiven, run))
+    app.command("export", help=EXPORT_HELP)(switches(given_.ExportGiven, run))
+    app.command("delete", help=DELETE_HELP)(switches(given_.DeleteGiven, run))
     return run_app(app, "graphs.index", argv)
 
 

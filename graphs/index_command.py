@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from retrievers.indexing import IndexReport
     from retrievers.manage import IndexFacts
 
+_WAIT: Final = 60.0  # seconds to wait for another process that writes the index
 _NAME: Final = re.compile(r"\w[\w.-]{0,63}$")
 
 
@@ -120,12 +121,19 @@ class _Indexes:
         corpus = Corpus(folder)
         try:
             with _work(given, embeddings) as work, console.indexing() as progress:
-                report = update_index(corpus, docs, embeddings, progress, work=work)
+                report = update_index(
+                    corpus, docs, embeddings, progress, work=work, vectors=self._vectors(given)
+                )
         finally:
             corpus.close()
         console.indexed(report)
         console.say(f"{'index':<8} {folder}")
         return report
+
+    def _vectors(self, given: BuildGiven | UpdateGiven | DeleteGiven) -> str | None:
+        """The address of the engine that keeps the vectors, if one does."""
+        set_ = self._settings.vectors
+        return given.vectors or (set_.get_secret_value() if set_ is not None else None)
 
     def _embeddings(self, *, deterministic: bool = False) -> "Embeddings":
         if self._injected is not None:
@@ -188,7 +196,7 @@ class _Indexes:
         return 0
 
     def _delete(self, given: DeleteGiven) -> int:
-        from retrievers.manage import delete_documents, delete_index
+        from retrievers.manage import delete_documents, delete_index, describe_index
 
         folder = self._find(given.index)
         what = ", ".join(given.document) if given.document else f"the index {folder}"
@@ -199,7 +207,13 @@ class _Indexes:
 
             if not typer.confirm(f"Delete {what}? Your documents are not touched.", err=True):
                 raise UserError("nothing was deleted")
-        notes = delete_documents(folder, given.document) if given.document else []
+        address, notes = self._vectors(given), list[str]()
+        if given.document:
+            notes += delete_documents(folder, given.document, with_vectors=address is None)
+        if address is not None and describe_index(folder).state == "damaged":
+            notes.append("it is damaged, so its vectors stay in the engine, without any text")
+        elif address is not None:
+            self._delete_served(folder, address, everything=not given.document)
         if not given.document:
             delete_index(folder)
         if given.as_json:
@@ -207,6 +221,19 @@ class _Indexes:
         else:
             print("\n".join([f"deleted {what}", *notes]))
         return 0
+
+    def _delete_served(self, folder: Path, address: str, *, everything: bool) -> None:
+        """Take out of the engine what has left the index, or all of it."""
+        from retrievers.corpus import Corpus
+        from retrievers.vector_server import forget_engine, open_vector_server, send_changes
+
+        corpus = Corpus(folder)
+        try:
+            with corpus.writing(_WAIT):
+                engine, name = open_vector_server(corpus, address, self._embeddings())
+                (forget_engine if everything else send_changes)(corpus, engine, name)
+        finally:
+            corpus.close()
 
     # ------------------------------------------------------------------ where indexes are
 

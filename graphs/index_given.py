@@ -35,6 +35,15 @@ Deterministic = Annotated[
     bool,
     typer.Option("--deterministic", help="Each text by itself on one thread: the same bytes."),
 ]
+Vectors = Annotated[
+    str | None,
+    typer.Option(
+        "--vectors",
+        metavar="ADDRESS",
+        help="Keep the vectors in an engine: http://HOST:PORT of a Chroma server, or"
+        " postgresql://... (default: DEERSTALKER_VECTORS, else beside the texts).",
+    ),
+]
 Chosen = Annotated[str, typer.Argument(metavar="INDEX", help="Name or folder of an index.")]
 Several = Annotated[
     list[str] | None, typer.Argument(metavar="[INDEX]...", help="Names or folders; none means all.")
@@ -54,30 +63,32 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @dataclass(frozen=True)
-class BuildGiven:
-    """The switches of `build`."""
+class WorkGiven:
+    """The switches of what reads and embeds."""
 
-    docs: Docs = None
-    name: Name = None
-    index: Index = None
     ray: Ray = None
     workers: Workers = None
+    vectors: Vectors = None
     deterministic: Deterministic = False
     as_json: AsJson = False
     quiet: Quiet = False
 
 
 @dataclass(frozen=True)
-class UpdateGiven:
+class BuildGiven(WorkGiven):
+    """The switches of `build`."""
+
+    docs: Docs = None
+    name: Name = None
+    index: Index = None
+
+
+@dataclass(frozen=True)
+class UpdateGiven(WorkGiven):
     """The switches of `update`."""
 
     indexes: Several = None
     restore: Restore = False
-    ray: Ray = None
-    workers: Workers = None
-    deterministic: Deterministic = False
-    as_json: AsJson = False
-    quiet: Quiet = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,7 @@ class DeleteGiven:
 
     index: Chosen
     document: Gone = None
+    vectors: Vectors = None
     yes: Yes = False
     as_json: AsJson = False
 

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     model: str = "smollm2-135m"
     embeddings: str = "minilm-l6"
     base_url: str | None = None
+    # Address of an engine for the vectors of indexes; it may hold a password.
+    vectors: SecretStr | None = None
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     max_rounds: int = Field(default=2, ge=1)
     max_seconds: float | None = Field(default=600.0, gt=0)

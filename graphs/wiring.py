@@ -140,6 +140,8 @@ def wire_research(
     from graphs.models import build_chat_model
     from llm_core.embeddings import LocalEmbeddings
     from llm_core.settings import load_settings as load_model_settings
+    from retrievers.pipeline import default_rerankers
+    from retrievers.token_vectors import TokenEncoder
 
     settings, places = load_settings(), load_model_settings()
     docs = _existing(options.docs)
@@ -153,7 +155,8 @@ def wire_research(
     )
     identities = {"model": model_identity, "embeddings": embeddings.model_hash}
     index = options.index if options.index is not None else settings.index_dir(docs)
-    library = _open_library(index, docs, embeddings, console)
+    served = settings.vectors.get_secret_value() if settings.vectors is not None else None
+    library = _open_library(index, docs, embeddings, console, served)
     held = library.manifest()
     manifest = {
         **identities,
@@ -162,7 +165,11 @@ def wire_research(
         "versions": versions(),
         **_conditions(options, choice, places, console),
     }
-    team = ResearchTeam(model, library, embeddings, explain=options.explain)
+    encoder = TokenEncoder(embeddings)
+    library.retriever.rerankers = default_rerankers(
+        embeddings, library.retriever.lexical, encoder=encoder
+    )
+    team = ResearchTeam(model, library, embeddings, explain=options.explain, encoder=encoder)
     return Wired(team, manifest)
 
 
@@ -212,15 +219,19 @@ def _model_choice(
 
 
 def _open_library(
-    index: Path, docs: Sequence[Path], embeddings: "Embeddings", console: Console | None
+    index: Path,
+    docs: Sequence[Path],
+    embeddings: "Embeddings",
+    console: Console | None,
+    served: str | None,
 ) -> "Library":
     """Bring the index up to date, showing it where there is somebody to see it."""
     from retrievers.pipeline import open_library
 
     if console is None:
-        return open_library(index, docs, embeddings)
+        return open_library(index, docs, embeddings, served=served)
     with console.indexing() as progress:
-        library = open_library(index, docs, embeddings, progress)
+        library = open_library(index, docs, embeddings, progress, served)
     if library.report is not None:
         console.indexed(library.report)
     return library

@@ -26,8 +26,12 @@ def generation_folder(corpus: Corpus, state: str) -> Path:
     return corpus.folder / "generations" / state[:16]
 
 
-def build_generation(corpus: Corpus, state: str) -> tuple[BM25Index, VectorIndex]:
+def build_generation(
+    corpus: Corpus, state: str, with_vectors: bool = True
+) -> tuple[BM25Index, VectorIndex]:
     """Make the search structures from the store, write them, and return them.
+
+    Without vectors, which another engine then holds, the vector index is empty.
 
     Raises:
         IndexStoreError: they cannot be written, or a passage has no vector.
@@ -43,24 +47,31 @@ def build_generation(corpus: Corpus, state: str) -> tuple[BM25Index, VectorIndex
                 raise IndexStoreError(f"passage {id_} of {corpus.folder} has no vector")
             tokens.append([same.setdefault(term, term) for term in terms])
         ids += [id_ for id_, _, _ in slab]
-        dense.put(ids[-len(slab) :], np.stack([vector_of(blob) for _, _, blob in slab if blob]))
+        if with_vectors:
+            dense.put(ids[-len(slab) :], np.stack([vector_of(blob) for _, _, blob in slab if blob]))
     lexical = BM25Index.build(ids, tokens)
     folder = generation_folder(corpus, state)
     with store_errors(corpus.folder):
         shutil.rmtree(folder, ignore_errors=True)
         lexical.save(folder / "lexical")
-        dense.save(folder / "dense")
+        if with_vectors:
+            dense.save(folder / "dense")
     return lexical, dense
 
 
-def load_generation(corpus: Corpus, state: str) -> tuple[BM25Index, VectorIndex]:
-    """Read the search structures of a state.
+def load_generation(
+    corpus: Corpus, state: str, with_vectors: bool = True
+) -> tuple[BM25Index, VectorIndex]:
+    """Read the search structures of a state; without vectors the vector index is empty.
 
     Raises:
         ArtefactError: a part is missing or damaged; `build_generation` is the mend.
     """
     folder = generation_folder(corpus, state)
-    lexical, dense = BM25Index.load(folder / "lexical"), VectorIndex.load(folder / "dense")
+    lexical = BM25Index.load(folder / "lexical")
+    if not with_vectors:
+        return lexical, VectorIndex()
+    dense = VectorIndex.load(folder / "dense")
     if lexical.ids != dense.ids:
         raise ArtefactError(f"the parts of {folder} do not belong together")
     return lexical, dense

@@ -19,7 +19,7 @@ from langchain_core.embeddings import Embeddings
 from retrievers.artefact import ArtefactError
 from retrievers.bm25 import K1, B, BM25Index
 from retrievers.corpus import Corpus
-from retrievers.dense import VectorIndex, embedding_name
+from retrievers.dense import DenseIndex, VectorIndex, embedding_name
 from retrievers.documents import unicode_name
 from retrievers.errors import TOO_SLOW, DocumentError, IndexStoreError, RetrievalError
 from retrievers.exclusions import name_hash, read_excluded
@@ -62,6 +62,7 @@ def update_index(
     progress: Progress | None = None,
     wait: float = WAIT,
     work: Work | None = None,
+    vectors: str | None = None,
 ) -> IndexReport:
     """Make `corpus` hold exactly the documents under `paths`.
 
@@ -70,12 +71,13 @@ def update_index(
             how much of it is done, and its total.
         wait: seconds to wait for another process that holds the index.
         work: reads and embeds in place of this process, such as on a cluster.
+        vectors: address of an engine that holds the vectors (see `retrievers.vector_server`).
 
     Raises:
         RetrievalError: a path is missing or holds no readable file.
         IndexStoreError: the index folder cannot be written, or another process keeps it.
     """
-    return open_index(corpus, paths, embeddings, progress, wait, work)[0]
+    return open_index(corpus, paths, embeddings, progress, wait, work, vectors)[0]
 
 
 def open_index(
@@ -85,7 +87,8 @@ def open_index(
     progress: Progress | None = None,
     wait: float = WAIT,
     work: Work | None = None,
-) -> tuple[IndexReport, BM25Index, VectorIndex]:
+    vectors: str | None = None,
+) -> tuple[IndexReport, BM25Index, DenseIndex]:
     """As `update_index`; the search structures come with the report."""
     from retrievers.discover import common_root, discover
 
@@ -108,22 +111,36 @@ def open_index(
         try:
             corpus.check()
             update = _Update(corpus, sources, root, name, work, say, notices, folders)
-            lexical, dense = update.run()
+            lexical, dense = update.run(with_vectors=vectors is None)
         except DamagedIndexError as err:
             notices.append(f"{err}; it was rebuilt from the files")
             corpus.reset()
             update = _Update(corpus, sources, root, name, work, say, notices, folders)
-            lexical, dense = update.run()
+            lexical, dense = update.run(with_vectors=vectors is None)
         named = json.dumps([str(path) for path in roots])
         if corpus.meta("paths") != named:
             corpus.set_meta(paths=named)
+        served = None if vectors is None else _serve(corpus, vectors, embeddings, lexical, say)
         corpus.pin_manifest()
         report = update.report(time.monotonic() - started, len(lexical))
     if not report.passages:
         reasons = "; ".join(f"{source}: {reason}" for source, reason in report.skipped[:3])
         reasons = reasons or "; ".join(notices)
         raise RetrievalError(f"no file in {_names(paths)} could be read ({reasons})")
-    return report, lexical, dense
+    return report, lexical, served or dense
+
+
+def _serve(
+    corpus: Corpus, address: str, embeddings: Embeddings, lexical: BM25Index, say: Progress
+) -> DenseIndex:
+    """The engine at `address` as the dense side, once it holds what the store holds."""
+    from retrievers.vector_server import ServedVectors, open_vector_server, send_changes
+
+    say("sending", 0, 1)
+    engine, name = open_vector_server(corpus, address, embeddings)
+    send_changes(corpus, engine, name)
+    say("sending", 1, 1)
+    return ServedVectors(engine, corpus, lexical.ids)
 
 
 def stored_index(corpus: Corpus) -> tuple[BM25Index, VectorIndex]:
@@ -177,12 +194,12 @@ class _Update:
         gone = f"; {lost} of its files left the index, until it can be read" if lost else ""
         return f"cannot be read: {reason}{gone}"
 
-    def run(self) -> tuple[BM25Index, VectorIndex]:
+    def run(self, *, with_vectors: bool) -> tuple[BM25Index, VectorIndex]:
         self._prepare()
         self._look()
         self._read()
         self._embed()
-        return self._publish()
+        return self._publish(with_vectors)
 
     def _prepare(self) -> None:
         """Note another recipe, model or folder than last time."""
@@ -295,19 +312,19 @@ class _Update:
             texts = [searchable_text(passage) for passage in found]
             yield Texts([hashlib.sha256(text.encode()).hexdigest() for text in texts], texts)
 
-    def _publish(self) -> tuple[BM25Index, VectorIndex]:
+    def _publish(self, with_vectors: bool) -> tuple[BM25Index, VectorIndex]:
         """Load the search structures of the present state, or make them."""
         state = self.corpus.current()
         if state:
             try:
-                loaded = load_generation(self.corpus, state)
+                loaded = load_generation(self.corpus, state, with_vectors)
                 drop_other_generations(self.corpus, state)
                 return loaded
             except ArtefactError as err:
                 self.notices.append(f"{err}; it was rebuilt from the stored passages")
         self.say("writing", 0, 1)
         state = self.corpus.content_hash()
-        built = build_generation(self.corpus, state)
+        built = build_generation(self.corpus, state, with_vectors)
         self.corpus.publish(state)
         drop_other_generations(self.corpus, state)
         self.say("writing", 1, 1)

@@ -138,11 +138,14 @@ def delete_index(folder: Path, wait: float = WAIT) -> None:
             folder.rmdir()
 
 
-def delete_documents(folder: Path, sources: Sequence[str], wait: float = WAIT) -> list[str]:
+def delete_documents(
+    folder: Path, sources: Sequence[str], wait: float = WAIT, *, with_vectors: bool = True
+) -> list[str]:
     """Take files out of the index in `folder`, for good; returns what a person should know.
 
     A text that another file holds too stays if it stands under the name of that file, or comes
-    back under it with the next update.
+    back under it with the next update. Without vectors, another engine holds them: the caller
+    takes them out there.
 
     Raises:
         IndexStoreError: a source is not in the index, or an update has to finish it first.
@@ -167,7 +170,7 @@ def delete_documents(folder: Path, sources: Sequence[str], wait: float = WAIT) -
             # The name of the first file is in titles, and so in what is searched.
             corpus.leave(sha256 for sha256, first in held.items() if first in set(sources))
             state = corpus.content_hash()
-            build_generation(corpus, state)
+            build_generation(corpus, state, with_vectors)
             corpus.publish(state)
             drop_other_generations(corpus, state)
             return [
