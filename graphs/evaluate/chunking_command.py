@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from graphs.commandline import AsJson, Quiet
-from graphs.errors import EXPECTED_ERRORS, UserError
+from graphs.errors import UserError
 from graphs.evaluate.given import Seed
-from graphs.stopping import EXIT_STOPPED
+from graphs.evaluate.outcome import exit_code
 
 Data = Annotated[
     list[Path],
@@ -47,23 +47,19 @@ class GivenChunking:
 
 def run_chunking(given: GivenChunking) -> int:
     """Measure every setting and report; an expected error is one line and exit code 2."""
-    try:
-        rows = _measured(given)
-        if given.plot is not None:
-            from graphs.evaluate.chunking import plot
+    return exit_code(lambda: _report(given))
 
-            plot(rows, given.plot)
-        if given.as_json:
-            print(json.dumps({"settings": rows, "seed": given.seed}, indent=1))
-        else:
-            _print_table(rows)
-    except EXPECTED_ERRORS as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the vectors are kept: the same command goes on faster", file=sys.stderr)
-        return EXIT_STOPPED
-    return 0
+
+def _report(given: GivenChunking) -> None:
+    rows = _measured(given)
+    if given.plot is not None:
+        from graphs.evaluate.chunking import plot
+
+        plot(rows, given.plot)
+    if given.as_json:
+        print(json.dumps({"settings": rows, "seed": given.seed}, indent=1))
+    else:
+        _print_table(rows)
 
 
 def _measured(given: GivenChunking) -> list[dict[str, Any]]:

@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from graphs.errors import EXPECTED_ERRORS, UserError
+from graphs.errors import UserError
 from graphs.evaluate.beir import Corpus
 from graphs.evaluate.ir_metrics import bootstrap_interval, ndcg, recall, reciprocal_rank
 from graphs.evaluate.multihop import load_questions
+from graphs.evaluate.outcome import exit_code
 from graphs.evaluate.progress import progress_bar
 from graphs.evaluate.query_given import QUESTION, QueriesGiven
 from graphs.evaluate.query_plans import Parts, build_planner
 from graphs.evaluate.typos import misspelt
 from graphs.settings import load_settings
-from graphs.stopping import EXIT_STOPPED
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -51,27 +51,25 @@ def run_queries(
     model: "BaseChatModel | None" = None,
 ) -> int:
     """Measure and report; an expected error becomes one line on stderr and exit code 2."""
-    try:
-        if given.limit is not None and given.limit < 1:
-            raise UserError(f"--limit {given.limit} asks nothing: give 1 or more")
-        names = [QUESTION, *(n.strip() for n in given.plans.split(",") if n.strip())]
-        corpus = load_questions([path.expanduser() for path in given.data], given.split)
-        corpus = misspelt(corpus.sample(given.limit, given.seed), given.typos, given.seed)
-        with progress_bar(sys.stderr, quiet=given.quiet) as progress:
-            kept = _embeddings(given, embeddings, progress)
-            rows = ask(corpus, list(dict.fromkeys(names)), kept, model, progress)
-        report = make_report(rows, corpus, given)
-    except EXPECTED_ERRORS as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the vectors are kept: the same command goes on faster", file=sys.stderr)
-        return EXIT_STOPPED
+    return exit_code(lambda: _report(given, embeddings, model))
+
+
+def _report(
+    given: QueriesGiven, embeddings: "Embeddings | None", model: "BaseChatModel | None"
+) -> None:
+    if given.limit is not None and given.limit < 1:
+        raise UserError(f"--limit {given.limit} asks nothing: give 1 or more")
+    names = [QUESTION, *(n.strip() for n in given.plans.split(",") if n.strip())]
+    corpus = load_questions([path.expanduser() for path in given.data], given.split)
+    corpus = misspelt(corpus.sample(given.limit, given.seed), given.typos, given.seed)
+    with progress_bar(sys.stderr, quiet=given.quiet) as progress:
+        kept = _embeddings(given, embeddings, progress)
+        rows = ask(corpus, list(dict.fromkeys(names)), kept, model, progress)
+    report = make_report(rows, corpus, given)
     if given.as_json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
     else:
         print_table(report)
-    return 0
 
 
 def ask(
