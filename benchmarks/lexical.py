@@ -25,7 +25,8 @@ import numpy as np
 
 from benchmarks.lexical_sets import Judged, beir_set, code_set, paragraph_sets
 from graphs.errors import UserError
-from graphs.evaluate.ir_metrics import bootstrap_interval, ndcg, recall, reciprocal_rank
+from graphs.evaluate.ir_metrics import bootstrap_interval, ndcg, recall
+from graphs.evaluate.ir_metrics import measure as measure_ranking
 from llm_core.bench.report import table
 from retrievers.analysis import tokenize
 from retrievers.bm25 import PHRASE, BM25Index
@@ -61,8 +62,10 @@ def quality(given: argparse.Namespace) -> dict[str, Any]:
         rows = {name: {m: list[float]() for m in MEASURES} for name in rankers}
         for id_, question in judged.queries.items():
             for name, rank in rankers.items():
-                for measure, value in _measured(rank(question), judged.qrels[id_]).items():
-                    rows[name][measure].append(value)
+                ranked, grades = rank(question), judged.qrels[id_]
+                found = {**measure_ranking(ranked, grades), "recall@1": recall(ranked, grades, 1)}
+                for measure in MEASURES:
+                    rows[name][measure].append(found[measure])
         report[judged.name] = _summary(rows, given.seed)
         print(f"\n{judged.name}: {len(judged.queries)} questions\n")
         print("\n".join(_quality_table(report[judged.name])), flush=True)
@@ -160,16 +163,6 @@ def _bm25s(ids: Sequence[str], texts: Sequence[str]) -> Ranker:
         return [ids[row] for row in top_rows(scores, DEPTH) if scores[row] > 0]
 
     return rank
-
-
-def _measured(ranked: Sequence[str], grades: dict[str, int]) -> dict[str, float]:
-    return {
-        "ndcg@10": ndcg(ranked, grades, 10),
-        "recall@1": recall(ranked, grades, 1),
-        "recall@5": recall(ranked, grades, 5),
-        "mrr@10": reciprocal_rank(ranked, grades, 10),
-        "recall@100": recall(ranked, grades, 100),
-    }
 
 
 def _summary(rows: dict[str, dict[str, list[float]]], seed: int) -> dict[str, Any]:

@@ -75,21 +75,18 @@ class QuantisedIndex:
         Raises:
             RetrievalError: the dimension differs from that of the vectors held.
         """
-        latest = {id_: row for row, id_ in enumerate(ids)}
-        if not latest:
+        if not ids:
             return
         units = unit_rows(vectors)
-        if len(units) != len(ids):
-            raise ValueError(f"{len(ids)} ids for {len(units)} vectors")
+        newest = dict(zip(ids, units, strict=True))  # of an id given twice the last vector
         with self._lock:
             self._check(units)
-            self.remove(list(latest))
-            codes = _encode(units[list(latest.values())])
+            self.remove(list(newest))
+            codes = _encode(np.stack(list(newest.values())))
             held = self._codes if self.dimension else codes[:0]
             self._codes = np.concatenate([held, codes])
-            for id_ in latest:
-                self._rows[id_] = len(self.ids)
-                self.ids.append(id_)
+            self._rows |= {id_: row for row, id_ in enumerate(newest, len(self.ids))}
+            self.ids += newest
             if self._scan is not None:
                 self._scan.add(self._compared(codes))
 
