@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
@@ -86,8 +87,19 @@ def _to_faiss(slabs: Iterator[Slab], target: Path, embeddings: Embeddings) -> in
         store.close()
 
 
+def _to_chroma(slabs: Iterator[Slab], target: Path, embeddings: Embeddings) -> int:
+    """A collection `passages` of an embedded Chroma in the folder."""
+    from retrievers.chroma_store import open_chroma
+    from retrievers.engines import engine_of
+
+    engine = engine_of(open_chroma(embeddings, folder=target))
+    for documents, vectors in slabs:
+        engine.put(documents, np.asarray(vectors, dtype=np.float32))
+    return engine.count()
+
+
 FORMATS: Final[dict[str, Callable[[Iterator[Slab], Path, Embeddings], int]]] = {
     "faiss": _to_faiss,
+    "chroma": _to_chroma,
     "jsonl": _to_jsonl,
 }
-

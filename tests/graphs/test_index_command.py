@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from graphs.index import main
+from retrievers.chroma_store import open_chroma
 from retrievers.corpus import Corpus
 from retrievers.faiss_store import FaissStore
 from retrievers.indexing import stored_index
@@ -118,6 +119,10 @@ def test_an_exported_index_opens_as_a_store_with_the_same_vectors(
     (found,) = store.similarity_search("red headed league", k=1)
     assert found == corpus.get([found.id or ""])[0]
     corpus.close()
+    pytest.importorskip("langchain_chroma", reason="the extra `chroma` is not installed")
+    answer(run, "export", "stories", str(tmp_path / "chroma"), "--to", "chroma")
+    copy = open_chroma(HashEmbeddings(), folder=tmp_path / "chroma")
+    assert copy.similarity_search("red headed league", k=1)[0].id == found.id
     rows = tmp_path / "rows"
     answer(run, "export", "stories", str(rows), "--to", "jsonl")
     lines = (rows / "passages.jsonl").read_text(encoding="utf-8").splitlines()
