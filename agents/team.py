@@ -46,9 +46,11 @@ class ResearchTeam:
         threshold: float = THRESHOLD,
         cutoff: BaseDocumentCompressor | None = None,
         explain: bool = False,
+        encoder: TokenEncoder | None = None,
     ) -> None:
+        """`encoder` is one that the search uses too, so that no passage is encoded twice."""
         profile = profile or profile_for(model)
-        encoder = TokenEncoder(embeddings)
+        encoder = encoder or TokenEncoder(embeddings)
         self._library = library
         self._planner = Planner(model, profile)
         ranker = EvidenceRanker(EvidenceFeatures(library, encoder))

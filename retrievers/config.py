@@ -3,23 +3,33 @@
     config = SearchConfig(fusion={"method": "ranks"}, diversity={"strength": 0.2})
     config = read_config(Path("search.yaml"))
 
-A stage that is not named keeps its defaults; a weight, depth or strength of 0 turns a stage off.
+A stage that is not named keeps its defaults, of which the shares are those that
+`python -m graphs.fit_search` fitted; a weight, depth or strength of 0 turns a stage off.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrievers.bm25 import PHRASE
 from retrievers.errors import RetrievalError
+from retrievers.fitted import fitted_search
 from retrievers.fusion import Normalisation
-from retrievers.rerank.neighbours import NEIGHBOURS, SHARE, SHARPNESS
+from retrievers.rerank.neighbours import SHARPNESS
+
+_SHARE: Final = "share in the fusion"
 
 
 class ConfigError(RetrievalError):
     """The settings of a search cannot be read; the message names the field and the mend."""
+
+
+def _fitted(name: str) -> Callable[[], Any]:
+    """What `python -m graphs.fit_search` chose for a setting, read when a stage is made."""
+    return lambda: fitted_search()["choice"][name]
 
 
 class Stage(BaseModel):
@@ -31,7 +41,7 @@ class Stage(BaseModel):
 class LexicalStage(Stage):
     """Passages ranked by the words they share with a query (BM25)."""
 
-    weight: float = Field(default=1.0, ge=0, description="share in the fusion")
+    weight: float = Field(default_factory=_fitted("lexical"), ge=0, description=_SHARE)
     candidates: int = Field(default=100, ge=1, description="best passages of each query")
     phrase: float = Field(default=PHRASE, ge=0, description="what neighbouring words add")
 
@@ -39,7 +49,7 @@ class LexicalStage(Stage):
 class DenseStage(Stage):
     """Passages ranked by the nearness of their vector to that of a query."""
 
-    weight: float = Field(default=1.0, ge=0, description="share in the fusion")
+    weight: float = Field(default=1.0, ge=0, description=_SHARE)
     candidates: int = Field(default=100, ge=1, description="best passages of each query")
 
 
@@ -51,14 +61,18 @@ class FusionStage(Stage):
 
     method: Literal["scores", "ranks"] = "scores"
     rank_constant: int = Field(default=5, ge=0, description="k of reciprocal rank fusion")
-    normalisation: Normalisation = Field(default="minmax", description="of scores that are added")
+    normalisation: Normalisation = Field(
+        default_factory=_fitted("normalisation"), description="of scores that are added"
+    )
 
 
 class SmoothingStage(Stage):
     """Candidates that are alike vouch for one another: see `retrievers.rerank.neighbours`."""
 
-    share: float = Field(default=SHARE, ge=0, le=1, description="of the neighbours; 0 is off")
-    neighbours: int = Field(default=NEIGHBOURS, ge=1)
+    share: float = Field(
+        default_factory=_fitted("share"), ge=0, le=1, description="of the neighbours; 0 is off"
+    )
+    neighbours: int = Field(default_factory=_fitted("neighbours"), ge=1)
     sharpness: float = Field(default=SHARPNESS, ge=0)
 
 
@@ -66,7 +80,9 @@ class RerankStage(Stage):
     """The best candidates judged again by the rerankers the search is given."""
 
     depth: int = Field(default=10, ge=0, description="candidates judged again")
-    weight: float = Field(default=1.0, ge=0, description="share of each reranker's score, beside 1")
+    weight: float = Field(
+        default_factory=_fitted("late"), ge=0, description="of each reranker's score, beside 1"
+    )
     normalisation: Normalisation = "minmax"
 
 
@@ -80,12 +96,12 @@ class DiversityStage(Stage):
 class SearchConfig(Stage):
     """One sub-model a stage, in the order in which they run."""
 
-    lexical: LexicalStage = LexicalStage()
-    dense: DenseStage = DenseStage()
-    fusion: FusionStage = FusionStage()
-    smoothing: SmoothingStage = SmoothingStage()
-    rerank: RerankStage = RerankStage()
-    diversity: DiversityStage = DiversityStage()
+    lexical: LexicalStage = Field(default_factory=LexicalStage)
+    dense: DenseStage = Field(default_factory=DenseStage)
+    fusion: FusionStage = Field(default_factory=FusionStage)
+    smoothing: SmoothingStage = Field(default_factory=SmoothingStage)
+    rerank: RerankStage = Field(default_factory=RerankStage)
+    diversity: DiversityStage = Field(default_factory=DiversityStage)
 
 
 def read_config(path: Path) -> SearchConfig:

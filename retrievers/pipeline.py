@@ -46,6 +46,7 @@ from retrievers.trace import Recorder, SearchTrace, plan_values
 
 if TYPE_CHECKING:
     from retrievers.indexing import IndexReport, Progress
+    from retrievers.token_vectors import TokenEncoder
 
 
 class HybridRetriever(BaseRetriever):
@@ -230,8 +231,13 @@ class HybridRetriever(BaseRetriever):
         return [with_scores(d, **scores[d.id or ""]) for d in self.fetch(ids)]
 
 
-def default_rerankers(embeddings: Embeddings, lexical: BM25Index) -> list[BaseDocumentCompressor]:
-    """Late interaction where the embedding model gives a vector for each token, else none."""
+def default_rerankers(
+    embeddings: Embeddings, lexical: BM25Index, *, encoder: "TokenEncoder | None" = None
+) -> list[BaseDocumentCompressor]:
+    """Late interaction where the embedding model gives a vector for each token, else none.
+
+    An `encoder` that reads the same passages elsewhere is shared: each is then encoded once.
+    """
     model = getattr(embeddings, "embeddings", embeddings)  # behind a cache of vectors
     if not hasattr(model, "tokens_and_vectors"):
         return []
@@ -240,7 +246,13 @@ def default_rerankers(embeddings: Embeddings, lexical: BM25Index) -> list[BaseDo
     def idf(tokens: Sequence[str]) -> list[float]:
         return [float(value) for value in lexical.idf(tokens)]
 
-    return [LateInteractionReranker(embeddings=model, idf=idf)]
+    if encoder is None:
+        return [LateInteractionReranker(embeddings=model, idf=idf)]
+    return [LateInteractionReranker(embeddings=model, idf=idf, encoder=encoder, text=_passage)]
+
+
+def _passage(document: Document) -> str:
+    return document.page_content
 
 
 def index_documents(

@@ -142,8 +142,9 @@ def test_a_candidate_of_one_ranking_has_its_score_in_the_other_one_too() -> None
     """Only with the score of every ranking can the scores be added fairly."""
     config = parse_config(
         {
-            "lexical": {"candidates": 1, "phrase": 0},
-            "dense": {"candidates": 5},
+            "lexical": {"candidates": 1, "phrase": 0, "weight": 1},
+            "dense": {"candidates": 5, "weight": 1},
+            "fusion": {"normalisation": "minmax"},
             "smoothing": {"share": 0},
             "diversity": {"strength": 0},
         }
