@@ -140,6 +140,8 @@ def wire_research(
     from graphs.models import build_chat_model
     from llm_core.embeddings import LocalEmbeddings
     from llm_core.settings import load_settings as load_model_settings
+    from retrievers.pipeline import default_rerankers
+    from retrievers.token_vectors import TokenEncoder
 
     settings, places = load_settings(), load_model_settings()
     docs = _existing(options.docs)
@@ -163,7 +165,11 @@ def wire_research(
         "versions": versions(),
         **_conditions(options, choice, places, console),
     }
-    team = ResearchTeam(model, library, embeddings, explain=options.explain)
+    encoder = TokenEncoder(embeddings)
+    library.retriever.rerankers = default_rerankers(
+        embeddings, library.retriever.lexical, encoder=encoder
+    )
+    team = ResearchTeam(model, library, embeddings, explain=options.explain, encoder=encoder)
     return Wired(team, manifest)
 
 
