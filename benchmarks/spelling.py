@@ -57,37 +57,41 @@ class Speller:
     def _pairs(self, matcher: Any, rest: dict[str, Any], opening: str) -> Any:
         """A copy of the matcher behind all pairs, in some order that `}` may follow."""
         for key, after in self._openings(matcher, rest, opening):
+            if self._left <= 0:
+                break
             others = {other: value for other, value in rest.items() if other != key}
             whole = after if not others else self._pairs(after, others, ", ")
             if whole is not None and (others or self._text(whole, "}") is not None):
                 return whole
             self._left -= 1
-            if self._left <= 0:
-                break
         return None
 
     def _openings(
         self, matcher: Any, rest: dict[str, Any], opening: str
     ) -> Iterator[tuple[str, Any]]:
         """The pairs that may be written first; first those that shut none of the others out."""
-        starts = {}
-        for key in rest:
-            start = self._text(matcher, f"{opening}{json.dumps(key, ensure_ascii=False)}: ")
-            if start is not None:
-                starts[key] = start
-        shutting = []
-        for key, start in starts.items():
-            after = self._written(start, rest[key])
+        names = [key for key in rest if self._opened(matcher, opening, key) is not None]
+        shutting = []  # names: copies of the matcher for all would fill the memory
+        for key in names:
+            after = self._paired(matcher, opening, key, rest)
             if after is None:
                 continue
-            if all(self._may_follow(after, other) for other in starts if other != key):
+            if all(self._may_follow(after, other) for other in names if other != key):
                 yield key, after
             else:
-                shutting.append((key, after))
-        yield from shutting
+                shutting.append(key)
+        for key in shutting:
+            yield key, self._paired(matcher, opening, key, rest)
+
+    def _paired(self, matcher: Any, opening: str, key: str, pairs: dict[str, Any]) -> Any:
+        start = self._opened(matcher, opening, key)
+        return None if start is None else self._written(start, pairs[key])
+
+    def _opened(self, matcher: Any, opening: str, key: str) -> Any:
+        return self._text(matcher, f"{opening}{json.dumps(key, ensure_ascii=False)}: ")
 
     def _may_follow(self, matcher: Any, key: str) -> bool:
-        return self._text(matcher, f", {json.dumps(key, ensure_ascii=False)}: ") is not None
+        return self._opened(matcher, ", ", key) is not None
 
     def _text(self, matcher: Any, text: str) -> Any:
         ids = self._encode(text)
