@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any
 
-_TRIES = 40  # orders of keys that are given up before the value is
+_TRIES = 40  # keys and orders of keys that are given up before the value is
 
 Encode = Callable[[str], list[int]]
 
@@ -75,8 +75,10 @@ class Speller:
         for key in names:
             after = self._paired(matcher, opening, key, rest)
             if after is None:
-                continue
-            if all(self._may_follow(after, other) for other in names if other != key):
+                self._left -= 1
+                if self._left <= 0:
+                    return
+            elif all(self._may_follow(after, other) for other in names if other != key):
                 yield key, after
             else:
                 shutting.append(key)
