@@ -83,7 +83,9 @@ class Speller:
             else:
                 shutting.append(key)
         for key in shutting:
-            yield key, self._paired(matcher, opening, key, rest)
+            after = self._paired(matcher, opening, key, rest)
+            if after is not None:
+                yield key, after
 
     def _paired(self, matcher: Any, opening: str, key: str, pairs: dict[str, Any]) -> Any:
         start = self._opened(matcher, opening, key)
