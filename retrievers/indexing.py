@@ -25,7 +25,7 @@ from retrievers.errors import TOO_SLOW, DocumentError, IndexStoreError, Retrieva
 from retrievers.exclusions import name_hash, read_excluded
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import searchable_text
-from retrievers.rows import DocumentRow, FileRow, NewDocument
+from retrievers.rows import DocumentRow, FileRow, NewDocument, searched_hash
 from retrievers.store_errors import DamagedIndexError
 from retrievers.work import LocalWork, Texts, Work
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 # Raise the number when loaders, chunking or terms change: every file is then read again.
-RECIPE: Final = f"3 k1={K1} b={B}"
+RECIPE: Final = f"4 k1={K1} b={B}"
 BATCH: Final = 64  # passages embedded in one transaction: what a killed process can lose
 GROUP: Final = 100  # documents and passages stored in one transaction, or one larger document
 WAIT: Final = 600.0  # seconds to wait for another process that builds the same index
@@ -309,8 +309,7 @@ class _Update:
     def _batches(self, ids: list[str]) -> Iterator[Texts]:
         for at in range(0, len(ids), BATCH):
             found = self.corpus.fetch(ids[at : at + BATCH])
-            texts = [searchable_text(passage) for passage in found]
-            yield Texts([hashlib.sha256(text.encode()).hexdigest() for text in texts], texts)
+            yield Texts([searched_hash(one) for one in found], [searchable_text(o) for o in found])
 
     def _publish(self, with_vectors: bool) -> tuple[BM25Index, VectorIndex]:
         """Load the search structures of the present state, or make them."""

@@ -1,7 +1,5 @@
 """Read one file into the passages an index keeps; and that as JSON, for a worker process."""
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,8 @@ from retrievers.chunking import chunk
 from retrievers.documents import unicode_name
 from retrievers.errors import DocumentChangedError, DocumentError
 from retrievers.loaders import Watch, load_document
-from retrievers.ranking import default_tokenizer, searchable_text
-from retrievers.rows import DocumentRow, NewDocument, NewPassage
+from retrievers.ranking import Tokenizer, default_tokenizer, search_terms
+from retrievers.rows import DocumentRow, NewDocument, NewPassage, searched_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +59,10 @@ def failed(job: Job, reason: str) -> Outcome:
     return Outcome(NewDocument(job.sha256, DocumentRow(job.source, reason), "", []))
 
 
-def _passage(passage: Document, source: str, tokenize: Callable[[str], list[str]]) -> NewPassage:
+def _passage(passage: Document, source: str, tokenize: Tokenizer) -> NewPassage:
     passage.metadata["source"] = source
     passage.metadata["title"] = unicode_name(passage.metadata["title"])
-    text = searchable_text(passage)
-    return NewPassage(passage, hashlib.sha256(text.encode()).hexdigest(), tokenize(text))
+    return NewPassage(passage, searched_hash(passage), search_terms(passage, tokenize))
 
 
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """What an update hands to the store of an index, and gets back from it."""
 
+import hashlib
 from dataclasses import dataclass
 
 from langchain_core.documents import Document
+
+from retrievers.ranking import searchable_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class DocumentRow:
 
 @dataclass(frozen=True, slots=True)
 class NewPassage:
-    """A passage to store: its searched text is known by `hash`, its terms are `tokens`."""
+    """A passage to store: what is searched of it is known by `hash`, its terms are `tokens`."""
 
     document: Document
     hash: str
@@ -38,3 +41,9 @@ class NewDocument:
     row: DocumentRow
     title: str
     passages: list[NewPassage]
+
+
+def searched_hash(passage: Document) -> str:
+    """What vector and terms of a passage are known by: its title, which counts twice, and text."""
+    title = str(passage.metadata.get("title") or "").strip()
+    return hashlib.sha256(f"{title}\0{searchable_text(passage)}".encode()).hexdigest()

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from langchain_core.documents import Document
 
+from retrievers.analysis import tokenize
 from retrievers.corpus import Corpus
 from retrievers.errors import DocumentError, RetrievalError
 from retrievers.indexing import IndexReport, update_index
 from retrievers.loaders import load_document
 from retrievers.pipeline import Library, open_library
+from retrievers.ranking import search_terms, searchable_text
+from retrievers.rows import searched_hash
 from tests.fakes import HashEmbeddings
 from tests.retrievers.index_helpers import STORIES, content, write_stories
 from tests.retrievers.pdf_files import make_pdf
@@ -315,3 +319,20 @@ def test_a_warm_index_opens_and_answers_fast(tmp_path: Path) -> None:
     searching = time.perf_counter() - started
     # Twice the goals of 0.5 s and 50 ms, for machines that are busy.
     assert opening < 1.0 and searching < 0.1, (opening, searching)
+
+
+def test_terms_are_those_of_the_ranking_whatever_else_shares_the_text(
+    tmp_path: Path, docs: Path
+) -> None:
+    (docs / "band.md").write_text("# The speckled band\n\nIt hung from the rope.", encoding="utf-8")
+    update(tmp_path, docs)
+    corpus = Corpus(tmp_path / "index")
+    terms = {id_: tokens for id_, tokens, _ in corpus.index_rows()}
+    assert len(terms) == 4
+    for passage, _ in corpus.passages():
+        assert terms[passage.id or ""] == search_terms(passage, tokenize)
+    corpus.close()
+    # One text is searched of these two, but other words of it are a title.
+    short, long = (Document("Foo bar baz", metadata={"title": t}) for t in ("Foo", "Foo bar"))
+    assert searchable_text(short) == searchable_text(long)
+    assert searched_hash(short) != searched_hash(long)
