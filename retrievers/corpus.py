@@ -170,7 +170,7 @@ class Corpus(Database):
         with self.transaction() as connection:
             self._change(connection)
             for new in documents:
-                connection.execute("DELETE FROM passages WHERE sha256 = ?", (new.sha256,))
+                self._delete(connection, "passages WHERE sha256 = ?", (new.sha256,))
                 connection.execute(
                     "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?)",
                     (new.sha256, new.row.source, new.title, new.row.reason),
@@ -206,7 +206,8 @@ class Corpus(Database):
     def forget_files(self, sources: Iterable[str]) -> None:
         """Forget files by source; their documents stay until `publish`."""
         with self.transaction() as connection:
-            connection.executemany("DELETE FROM files WHERE source = ?", [(s,) for s in sources])
+            for source in sources:
+                self._delete(connection, "files WHERE source = ?", (source,))
 
     def leave(self, documents: Iterable[str]) -> None:
         """Name the documents, by hash, that `publish` takes out; until then they are found."""
@@ -231,8 +232,8 @@ class Corpus(Database):
     def start_over(self, recipe: str) -> None:
         """Forget how files were read, but no vector: the next update reads every file again."""
         with self.transaction() as connection:
-            connection.execute("DELETE FROM passages")
-            connection.execute("DELETE FROM documents")
+            self._delete(connection, "passages")
+            self._delete(connection, "documents")
             connection.execute("DELETE FROM meta WHERE key = 'state'")
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('recipe', ?)", (recipe,))
 
@@ -247,16 +248,25 @@ class Corpus(Database):
         """Take out what leaves, with its terms and vectors, and name the state of the rest."""
         with self.transaction() as connection:
             for table in ("passages", "documents"):
-                connection.execute(
-                    f"DELETE FROM {table} WHERE sha256 IN (SELECT sha256 FROM temp.leaving)"
-                )
-            connection.execute(
-                "DELETE FROM texts WHERE NOT EXISTS"
-                " (SELECT 1 FROM passages WHERE passages.hash = texts.hash)"
+                self._delete(connection, f"{table} WHERE sha256 IN (SELECT sha256 FROM leaving)")
+            self._delete(
+                connection,
+                "texts WHERE NOT EXISTS (SELECT 1 FROM passages WHERE passages.hash = texts.hash)",
             )
             connection.execute("DELETE FROM temp.leaving")
             connection.execute("DELETE FROM meta WHERE key = 'pending'")
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('state', ?)", (state,))
+
+    def wipe(self) -> None:
+        """Write the file anew if something was deleted; call it while holding `writing`.
+
+        SQLite overwrites what it deletes, but not the copies that stay behind where it had moved
+        a row from one page to another.
+        """
+        if self.meta("deleted"):
+            with self.guard() as connection:
+                connection.execute("VACUUM")
+                connection.execute("DELETE FROM meta WHERE key = 'deleted'")
 
     def current(self) -> str:
         """The state that was published, if nothing has changed since; else an empty string."""
@@ -270,6 +280,12 @@ class Corpus(Database):
         for row in self._rows("passages.id, passages.hash, documents.source"):
             digest.update(("\0".join(row) + "\n").encode())
         return digest.hexdigest()
+
+    @staticmethod
+    def _delete(connection: sqlite3.Connection, what: str, values: Sequence[str] = ()) -> None:
+        """Delete rows, and note it for `wipe` if there were any."""
+        if connection.execute(f"DELETE FROM {what}", values).rowcount:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('deleted', '1')")
 
     @staticmethod
     def _change(connection: sqlite3.Connection) -> None:

@@ -120,6 +120,7 @@ def open_index(
         named = json.dumps([str(path) for path in roots])
         if corpus.meta("paths") != named:
             corpus.set_meta(paths=named)
+        corpus.wipe()
         served = None if vectors is None else _serve(corpus, vectors, embeddings, lexical, say)
         corpus.pin_manifest()
         report = update.report(time.monotonic() - started, len(lexical))

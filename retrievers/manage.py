@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from retrievers.artefact import MANIFEST
 from retrievers.corpus import Corpus
 from retrievers.errors import IndexStoreError
 from retrievers.exclusions import exclude, read_excluded
@@ -48,7 +49,10 @@ class Held:
 
 def is_index(folder: Path) -> bool:
     """Whether an index, or what is left of one, is in `folder`."""
-    return (folder / "corpus.sqlite").is_file() or (folder / "generations").is_dir()
+    if (folder / "corpus.sqlite").is_file():
+        return True
+    # A folder of a person may hold one of that name too, and `delete_index` deletes it.
+    return next((folder / "generations").glob(f"*/*/{MANIFEST}"), None) is not None
 
 
 def find_indexes(place: Path) -> list[Path]:
@@ -166,13 +170,15 @@ def delete_documents(
             copies = {row.sha256: s for s, row in files.items() if s not in set(sources)}
             held = {sha256: row.source for sha256, row in corpus.documents().items()}
             exclude(folder, sources)
-            corpus.forget_files(sources)
             # The name of the first file is in titles, and so in what is searched.
             corpus.leave(sha256 for sha256, first in held.items() if first in set(sources))
             state = corpus.content_hash()
             build_generation(corpus, state, with_vectors)
             corpus.publish(state)
+            # Last, so that after a kill the same call ends it.
+            corpus.forget_files(sources)
             drop_other_generations(corpus, state)
+            corpus.wipe()
             return [
                 f"{copies[files[source].sha256]} holds the same text"
                 + ("; the next update takes it in again" if source in held.values() else "")
