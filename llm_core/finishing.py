@@ -8,6 +8,7 @@ Once it stands where an earlier way to finish has been, the rest of that is take
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ _TEXT = (b"a", b"q", b"z", b"A", b"Q", b"_")  # nowhere but in a string
 _OPEN = (b"[", b"{", b'"', b"-")
 MOST_TOKENS = 4096  # a search that has not ended by then goes in circles
 _LEAST = 4  # bytes that tell one place of a reply from others
+_PLACES = 32  # of a known way that one search tries: items that repeat have many that do not serve
 
 
 class _Known:
@@ -34,18 +36,19 @@ class _Known:
 
     def __init__(self, way: Sequence[int], pieces: Sequence[bytes]) -> None:
         self._way = list(way)
-        self._text = b""
-        self._ends: dict[int, int] = {}  # bytes before a place, and tokens before it
-        for number, token in enumerate(way, start=1):
-            self._text += pieces[token]
-            self._ends[len(self._text)] = number
+        self._places = _PLACES
+        read = [pieces[token] for token in way]
+        self._text = b"".join(read)
+        # Bytes before a place, and tokens before it.
+        self._ends = {size: at for at, size in enumerate(accumulate(map(len, read)), start=1)}
 
     def behind(self, text: bytes) -> Iterator[list[int]]:
-        """What is left of it behind each place where it reads `text`."""
+        """What is left of it behind each place where it reads `text`, a bounded number in all."""
         at = self._text.find(text) if len(text) >= _LEAST else -1
-        while at >= 0:
+        while at >= 0 and self._places:
             number = self._ends.get(at + len(text))
             if number is not None:
+                self._places -= 1
                 yield self._way[number:]
             at = self._text.find(text, at + 1)
 

@@ -116,21 +116,26 @@ RECORD: dict[str, Any] = {
 
 
 class CountedMatcher:
-    """An llguidance matcher that counts the steps of its copies."""
+    """An llguidance matcher that counts the steps of its copies, and the tokens asked about."""
 
-    def __init__(self, matcher: Any, steps: list[int]) -> None:
+    def __init__(self, matcher: Any, steps: list[int], asked: list[int] | None = None) -> None:
         self._matcher = matcher
         self._steps = steps
+        self._asked = [] if asked is None else asked
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._matcher, name)
 
     def deep_copy(self) -> "CountedMatcher":
-        return CountedMatcher(self._matcher.deep_copy(), self._steps)
+        return CountedMatcher(self._matcher.deep_copy(), self._steps, self._asked)
 
     def consume_tokens(self, tokens: list[int]) -> bool:
         self._steps.append(len(tokens))
         return bool(self._matcher.consume_tokens(tokens))
+
+    def validate_tokens(self, tokens: list[int]) -> int:
+        self._asked.append(len(tokens))
+        return int(self._matcher.validate_tokens(tokens))
 
 
 def test_a_search_ends_where_it_meets_a_known_way(tiny):
@@ -157,6 +162,23 @@ def test_a_known_way_that_does_not_serve_is_left(tiny):
     matcher.consume_tokens(tiny.tokenizer.encode('{"name": "Ann', marks=False))
     other = tiny.tokenizer.encode('{"name": "", "age": "no number", "kind": 3}', marks=False)
     assert finisher.shortest(matcher, 400, known=other) == finisher.shortest(matcher, 400)
+
+
+def test_a_known_way_of_many_places_that_do_not_serve_costs_little(tiny):
+    least = 60
+    item = {"type": "object", "properties": {"aa": {"type": "string"}}, "required": ["aa"]}
+    many = {"type": "array", "items": item, "minItems": least}
+    schema = {"type": "object", "properties": {"opt": many, "must": many}, "required": ["must"]}
+    matcher = tiny.tokenizer.grammars.of_json(schema, forms=["open"]).matcher()
+    items = ", ".join(['{"aa": ""}'] * least)
+    known = tiny.tokenizer.encode(f'{{"must": [{items}]}}', marks=False)
+    assert matcher.validate_tokens(known) == len(known)
+    matcher.consume_tokens(tiny.tokenizer.encode('{"opt": [{"aa": "x', marks=False))
+    asked: list[int] = []
+    counted = CountedMatcher(matcher, [], asked)
+    way = tiny.tokenizer.grammars.finisher.shortest(counted, 4000, known=known)
+    assert way is not None and matcher.validate_tokens(way) == len(way)
+    assert sum(asked) < 50 * len(known)
 
 
 def written(tiny: Engine, schema: dict[str, Any], budget: int, seed: int, *, known: bool) -> Any:
