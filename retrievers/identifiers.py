@@ -41,7 +41,8 @@ _DEFINITIONS: Final = re.compile(
     r"|(?:export[ \t]+)?(?:const|let|var)[ \t]+\w+[ \t]*=[^\n]*=>)"
     r"|(?P<go>func[ \t]+(?:\([^()\n]*\)[ \t]*)?\w+[ \t]*\([^\n]*\{[ \t]*$)"
     r"|(?P<rust>(?:pub[ \t]+)?fn[ \t]+\w+[ \t]*[(<])"
-    r"|(?P<java>(?:public|private|protected)[ \t]+(?:static[ \t]+)?(?:final[ \t]+)?[\w<>\[\], ]+\()"
+    r"|(?P<java>(?:public|private|protected)[ \t]++(?:static[ \t]++)?(?:final[ \t]++)?"
+    r"[\w<>\[\], ]++\()"
     r"|(?P<c>\#[ \t]*include[ \t]*[<\"])"
     r"|(?P<sql>(?:CREATE[ \t]+TABLE|INSERT[ \t]+INTO)[ \t]+\w)"
     r")",

@@ -9,7 +9,9 @@ from retrievers.query.names import names_of
 
 MAX_PARTS: Final = 4
 _ASKING: Final = r"(?:who|whom|whose|what|which|when|where|why|how)\b"
-_SECOND_PART: Final = re.compile(rf"(?:,\s*|\s+)(?:and|but|then)\s+(?={_ASKING})", re.IGNORECASE)
+_SECOND_PART: Final = re.compile(
+    rf"(?:,\s*|(?<!\s)\s+)(?:and|but|then)\s+(?={_ASKING})", re.IGNORECASE
+)
 _SENTENCE_END: Final = re.compile(r"(?<=[?？])\s+")
 _REFERS_BACK: Final = re.compile(r"\b(?:he|she|they|him|her|them|his|their|its)\b", re.IGNORECASE)
 _COMPARES: Final = re.compile(r"\b(?:between|differences?|differ|compared?|than)\b", re.IGNORECASE)

@@ -118,4 +118,5 @@ def test_hostile_text_takes_little_time() -> None:
     for piece in pieces:
         text = piece * (100_000 // len(piece))
         tokenize(text)
+    tokenize("def \npublic " + 19_000 * " ")
     assert time.process_time() - started < 5

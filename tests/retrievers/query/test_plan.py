@@ -1,5 +1,6 @@
 """A plan is the question, edited and with the queries its parts add."""
 
+import time
 import unicodedata
 
 import pytest
@@ -8,6 +9,7 @@ from retrievers.query.intent import intent_of
 from retrievers.query.names import names_of
 from retrievers.query.normalise import normalise
 from retrievers.query.plan import Edited, Query, QueryExpander, QueryPlanner, QuestionEdit
+from retrievers.query.split import split_question
 
 
 class Adds(QueryExpander):
@@ -112,6 +114,20 @@ def test_what_looks_alike_becomes_alike(typed: str, clean: str) -> None:
 )
 def test_intents_are_told_by_their_words(question: str, intent: str) -> None:
     assert intent_of(question) == intent
+
+
+def test_a_long_pasted_text_is_planned_in_little_time() -> None:
+    started = time.process_time()
+    for piece in (
+        "more less Alpha ",
+        "The best man, Alice or Bob ",
+        "the a of the b of ",
+        "hi you ",
+    ):
+        intent_of(piece * 1000)
+        split_question(piece * 1000)
+    split_question("a" + " " * 20_000 + "b")
+    assert time.process_time() - started < 3
 
 
 def test_names_are_runs_of_capitals_without_what_opens_the_sentence() -> None:
