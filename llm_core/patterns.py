@@ -18,7 +18,7 @@ def short_match(pattern: str) -> str | None:
     reader = _Reader(pattern)
     try:
         found = reader.choice()
-    except (IndexError, ValueError, re.error):
+    except (IndexError, ValueError, RecursionError, re.error):
         return None
     return found if reader.at == len(pattern) and len(found) <= _MOST else None
 
@@ -49,7 +49,7 @@ class _Reader:
     def _sequence(self) -> str:
         text = ""
         while self.at < len(self._pattern) and self._pattern[self.at] not in "|)":
-            text += self._times(self._atom())
+            text = (text + self._times(self._atom()))[: _MOST + 1]  # more is of no use
         return text
 
     def _times(self, text: str) -> str:

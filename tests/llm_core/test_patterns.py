@@ -35,6 +35,13 @@ def test_what_cannot_be_read_gives_no_text(pattern):
     assert short_match(pattern) is None
 
 
+@pytest.mark.parametrize(
+    "pattern", ["(" * 5000 + "a" + ")" * 5000, "(" * 8 + "a" + "{200})" * 8, "a" * 10**6]
+)
+def test_patterns_that_would_take_all_memory_or_stack_give_no_text(pattern):
+    assert short_match(pattern) is None
+
+
 def test_what_is_left_behind_a_fixed_beginning_is_tried_too():
     assert short_ends(r"^pbj:([a-z]+):([0-9]+)$")[1:] == ["bj:a:0", "j:a:0", ":a:0", "a:0"]
     assert short_ends(r"^ab\.c[0-9]$")[-1] == "0"
