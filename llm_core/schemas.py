@@ -3,6 +3,7 @@
 What a copy made here accepts, the original accepts too, or a validator refuses it afterwards.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import combinations
@@ -97,7 +98,10 @@ def referred(schema: Schema) -> Schema:
         out = _mapped(node, child)
         return {name: out[name] for name in _REF if name in out} if _refers(out) else out
 
-    return dict(child(schema, ""))
+    refs = [str(node["$ref"]) for node in _nodes(schema) if _refers(node)]
+    heads = {ref.split("/")[1] for ref in refs if ref.startswith("#/")}
+    # Definitions may stand anywhere, under the root's own reference too.
+    return {name: schema[name] for name in schema if name in heads} | dict(child(schema, ""))
 
 
 def apart(schema: Schema, *, exactly: bool) -> Schema:
@@ -175,14 +179,36 @@ def _required(node: Schema) -> list[str]:
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
+def _differ(way: Schema, other: Schema, names: set[str]) -> bool:
+    """Whether two objects have different constants under one of these keys."""
+    own, others = _constants(way), _constants(other)
+    return any(own[name].isdisjoint(others[name]) for name in names & own.keys() & others.keys())
+
+
+def _constants(node: Schema) -> dict[str, set[str]]:
+    """By key, the values that an object may have there, as JSON, where these are listed."""
+    named = node.get("properties")
+    parts = named.items() if isinstance(named, dict) else ()
+    listed = {
+        name: [part["const"]] if "const" in part else part.get("enum")
+        for name, part in parts
+        if isinstance(part, dict)
+    }
+    return {name: set(map(json.dumps, v)) for name, v in listed.items() if isinstance(v, list)}
+
+
 def _without(way: Schema, ways: list[Schema], always: list[str], exactly: bool) -> Schema:
     """One of some alternatives that exclude each other, without a key of each of the others."""
+    if _refers(way):
+        return way  # the engine refuses neighbours of a reference that comes back to itself
     own = {*always, *_required(way)}
     left_out: dict[str, Any] = {}
     for other in ways:
         more = [name for name in _required(other) if name not in own]
         if other is way or not more or any(name in left_out for name in more):
             continue
+        if _differ(way, other, own):
+            continue  # what holds of one cannot hold of the other, whichever keys are there
         if not exactly or (len(more) == 1 and not other.keys() - {"required", *_NOTES}):
             left_out[more[0]] = False
     named = way.get("properties", {})
@@ -203,14 +229,21 @@ def _counted(node: Schema) -> Schema:
     if more <= 0 or (not opens and (more > len(free) or (more == 1 and not required))):
         return node  # the engine reads it as it is meant
     # Of keys without a name so many fewer have to be there.
-    sizes = [size for size in range(0 if opens else more, more + 1) if size <= len(free)]
+    sizes = range(0 if opens else more, min(more, len(free)) + 1)
     out = dict(node) if opens else {key: node[key] for key in node if key != "minProperties"}
-    if sum(comb(len(free), size) for size in sizes) > _WAYS:
+    if _ways(len(free), sizes) > _WAYS:
         return {key: node[key] for key in node if key != "minProperties"}
     chosen = [list(some) for size in sizes for some in combinations(free, size)]
     ways = {"anyOf": [{"required": [*required, *some]} for some in chosen]}
     before = out.get("allOf")
     return {**out, "allOf": [*(before if isinstance(before, list) else []), ways]}
+
+
+def _ways(names: int, sizes: range) -> int:
+    """In how many ways so many names can be chosen; of more than _WAYS not each is counted."""
+    if len(sizes) > _WAYS or (names > _WAYS and any(0 < size < names for size in sizes)):
+        return max(len(sizes), names)  # at least; the true number may take long
+    return sum(comb(names, size) for size in sizes)
 
 
 def _followed(schema: Any, compiles: Callable[[str], bool]) -> bool:

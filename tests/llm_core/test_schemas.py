@@ -190,6 +190,34 @@ def test_only_a_reply_leaves_out_more_than_it_must():
     assert apart(same, exactly=False) == same
 
 
+def test_alternatives_with_other_constants_keep_the_keys_of_each_other():
+    name, needs = {"type": "string"}, [["kind"], ["kind", "name"]]
+    for parts in (({"const": "a"}, {"const": "b"}), ({"enum": ["a", "b"]}, {"enum": ["c"]})):
+        ways = [
+            {"properties": {"kind": part, "name": name}, "required": required}
+            for part, required in zip(parts, needs, strict=True)
+        ]
+        assert apart({"oneOf": ways}, exactly=False) == {"oneOf": ways}
+    same = {"properties": {"kind": {"enum": ["b", "d"]}, "name": name}, "required": ["kind"]}
+    out = apart({"oneOf": [same, {**ways[1], "properties": ways[0]["properties"]}]}, exactly=False)
+    assert out["oneOf"][0]["properties"]["name"] is False
+
+
+def test_references_are_left_to_the_validator_where_alternatives_exclude_each_other():
+    schema = {"oneOf": [{"$ref": "#/$defs/a"}, {"required": ["b"]}], "$defs": {"a": {}}}
+    assert apart(schema, exactly=True) == schema
+
+
+def test_definitions_under_any_name_stay_beside_a_reference():
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$ref": "#/components/n",
+        "components": {"n": {"type": "null"}},
+        "type": "string",
+    }
+    assert referred(schema) == {name: schema[name] for name in schema if name != "type"}
+
+
 def keys_that_pass(schema, most=3):
     """The sets of the keys a, b, x and y with which an object satisfies `schema`."""
     names = "abxy"
@@ -236,6 +264,9 @@ def test_the_keys_of_a_closed_object_are_counted_among_its_names():
 def test_a_count_of_too_many_ways_or_of_names_elsewhere_is_left_to_a_validator():
     wide = {"properties": {f"k{number}": {} for number in range(40)}, "minProperties": 2}
     assert "minProperties" not in counted(wide) and "allOf" not in counted(wide)
+    for least, most in ((10**12, 1), (1500, 3000)):
+        huge = {"properties": {str(n): {} for n in range(most)}, "minProperties": least}
+        assert len(counted(huge).get("allOf", [{"anyOf": []}])[0]["anyOf"]) <= 24
     merged = {"allOf": [{"properties": {"a": {}}}], "minProperties": 1}
     assert counted({"items": merged}) == {"items": {"allOf": merged["allOf"]}}
     assert counted({"minProperties": 3}) == {"minProperties": 3}
