@@ -126,8 +126,13 @@ class Grammars:
         Objects are closed where that leaves something to write. What the engine refuses is
         left out, and is then for a validator to find. Raises SchemaError.
         """
-        key = ("json", *forms, lead, json.dumps(schema))
-        return self._find(key, self._forms(schema, lead, forms), lambda: self._about(schema))
+        try:
+            key = ("json", *forms, lead, json.dumps(schema))
+            return self._find(key, self._forms(schema, lead, forms), lambda: self._about(schema))
+        except RecursionError:
+            raise SchemaError(
+                "the reply format cannot be compiled: it is nested too deeply; make it flatter"
+            ) from None
 
     def of_lark(self, text: str) -> Grammar:
         """Text of a grammar in llguidance's form of Lark; raises SchemaError."""

@@ -315,6 +315,23 @@ def test_words_are_cut_where_an_answer_may_begin_or_end(text, words):
     assert "".join(split_words(text)) == text
 
 
+def test_a_schema_that_is_nested_too_deeply_is_refused_in_one_line(tiny):
+    schema = {"type": "null"}
+    for _ in range(2000):
+        schema = {"properties": {"a": schema}}
+    with pytest.raises(SchemaError, match="too deeply"):
+        json_guide(schema, tiny.tokenizer, 60)
+
+
+def test_an_alternative_may_come_back_to_what_it_is_part_of(tiny):
+    ways = [{"$ref": "#/$defs/n"}, {"required": ["b"]}]
+    parts = {"v": {"type": "null"}, "next": {"oneOf": ways}}
+    node = {"type": "object", "properties": parts, "required": ["v"]}
+    schema = {"$defs": {"n": node}, "$ref": "#/$defs/n"}
+    text = reply(tiny, json_guide(schema, tiny.tokenizer, 60), 60, temperature=1.0, seed=1)
+    assert "v" in json.loads(text)
+
+
 @pytest.mark.parametrize(
     "schema",
     [
