@@ -8,10 +8,11 @@ MASKBENCH is MaskBench's file of schemas, one JSON object a line, gzip or not. W
 tiny model of random weights writes: nothing tries a grammar harder than one that does not know
 what it writes. Each draw has a schema, a temperature and a budget from --seed and its number:
 the shortest reply that is known of the schema and 0 to 400 tokens more, and in one draw of twenty
-fewer tokens than that reply has, which must be refused before anything is written. Draws go on
-until --replies are written. A fault names its draw, and is seen again with --first NUMBER --only
-NAME (schemas whose names begin so). A whole reply that a validator refuses is asked for once
-more, as the chat model does, and is an error, not a reply, where it fails again.
+fewer tokens than that reply has: refused before anything is written, or filled by a reply that is
+still shorter. Draws go on until --replies are written. A fault names its draw, and is seen again
+with --first NUMBER --only NAME (schemas whose names begin so). A whole reply that a validator
+refuses is asked for once more, as the chat model does, and is an error, not a reply, where it
+fails again.
 
 With --rows a run that was stopped goes on where it was, and parts can run side by side:
 
@@ -248,7 +249,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "seed": given.seed,
         "only": given.only,
     }
-    about["only"] = given.only
     try:
         with scratch as folder:
             cases = _named(read_cases(given.maskbench), given.only)
