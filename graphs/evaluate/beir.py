@@ -130,7 +130,7 @@ def _lines(place: Path) -> Iterator[tuple[str, str]]:
     """Each line of a text file, plain or gzip, with its address for an error."""
     opened = gzip.open if place.suffix == ".gz" else open
     try:
-        with opened(place, "rt", encoding="utf-8") as file:
+        with opened(place, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield f"{place} line {number}", line
@@ -163,7 +163,7 @@ def _judgements(place: Path) -> Iterator[tuple[str, str, int]]:
         try:
             query, doc, grade = cells
             yield query, doc, int(float(grade))
-        except ValueError:
+        except (ValueError, OverflowError):
             if row == 0 and len(cells) == 3:
                 continue  # the heading
             raise UserError(

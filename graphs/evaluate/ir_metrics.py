@@ -1,7 +1,8 @@
 """How good a ranking is against graded judgements, and how sure a mean over questions is.
 
 nDCG takes the grade itself as gain and log2(rank + 1) as discount, as trec_eval and BEIR do
-(Järvelin, Kekäläinen, 2002); a document nobody judged counts as irrelevant.
+(Järvelin, Kekäläinen, 2002); a document nobody judged counts as irrelevant, and one that a
+ranking repeats counts once, where it first stands.
 """
 
 import math
@@ -20,19 +21,19 @@ def ndcg(ranked: Sequence[str], grades: Mapping[str, int], k: int) -> float:
     """Discounted gain of the first `k` over the highest possible one, 0 to 1."""
     best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:k]
     ideal = _discounted(best)
-    found = _discounted([max(0, grades.get(id_, 0)) for id_ in ranked[:k]])
+    found = _discounted([max(0, grades.get(id_, 0)) for id_ in _first(ranked, k)])
     return found / ideal if ideal else 0.0
 
 
 def recall(ranked: Sequence[str], grades: Mapping[str, int], k: int) -> float:
     """The share of the relevant documents that stand in the first `k`."""
     relevant = {id_ for id_, grade in grades.items() if grade > 0}
-    return len(relevant & set(ranked[:k])) / len(relevant) if relevant else 0.0
+    return len(relevant & set(_first(ranked, k))) / len(relevant) if relevant else 0.0
 
 
 def reciprocal_rank(ranked: Sequence[str], grades: Mapping[str, int], k: int) -> float:
     """1 over the rank of the first relevant document in the first `k`, else 0."""
-    for rank, id_ in enumerate(ranked[:k], 1):
+    for rank, id_ in enumerate(_first(ranked, k), 1):
         if grades.get(id_, 0) > 0:
             return 1 / rank
     return 0.0
@@ -67,6 +68,10 @@ def bootstrap_interval(
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def _first(ranked: Sequence[str], k: int) -> list[str]:
+    return list(dict.fromkeys(ranked))[:k]
 
 
 def _discounted(gains: Sequence[int]) -> float:

@@ -63,6 +63,7 @@ def test_the_same_seed_draws_the_same_questions(tmp_path: Path) -> None:
         ({"corpus": "[1]\n"}, "corpus.jsonl line 1 is no JSON object"),
         ({"corpus": '{"_id": "a"}\n'}, "has no text under 'text'"),
         ({"qrels": "1\ta\n"}, "is not 'query-id TAB corpus-id TAB score'"),
+        ({"qrels": "1\ta\tinf\n1\ta\tinf\n"}, "line 2 is not 'query-id TAB corpus-id TAB score'"),
         ({"qrels": "9\ta\t1\n"}, "judges the question '9', which queries.jsonl lacks"),
         ({"qrels": "1\ta\t0\n"}, "names no relevant document"),
     ],
@@ -108,6 +109,18 @@ def test_figures_of_a_ranking_are_those_of_the_formulas() -> None:
         1.0,
         0.5,
     }
+
+
+def test_a_document_that_a_ranking_repeats_counts_once() -> None:
+    grades = {"a": 1, "b": 1}
+    assert measure(["a", "a", "a", "b"], grades) == measure(["a", "b"], grades)
+    assert ndcg(["a", "a"], {"a": 1}, 10) == 1.0
+    assert recall(["x", "x", "x", "a"], grades, 2) == 0.5
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    marked = "\ufeff" + "".join(json.dumps(doc) + "\n" for doc in DOCS)
+    assert list(load_beir(write(tmp_path / "geese", {"corpus": marked})).docs) == ["a", "b", "c"]
 
 
 def test_an_interval_holds_the_mean_and_narrows_with_more_questions() -> None:
