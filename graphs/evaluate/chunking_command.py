@@ -51,6 +51,12 @@ def run_chunking(given: GivenChunking) -> int:
 
 
 def _report(given: GivenChunking) -> None:
+    if given.limit is not None and given.limit < 1:
+        raise UserError(f"--limit {given.limit} asks nothing: give 1 or more")
+    if given.plot is not None:
+        from graphs.evaluate.retrieval_plot import check_picture
+
+        check_picture(given.plot)
     rows = _measured(given)
     if given.plot is not None:
         from graphs.evaluate.chunking import plot

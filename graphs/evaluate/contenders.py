@@ -70,12 +70,24 @@ def build_contender(name: str, shared: Shared) -> Search:
     """The search called `name`.
 
     `bm25` and `dense` are the two halves of ours alone, and `ensemble` is LangChain's
-    EnsembleRetriever over just those, with its own defaults. `plain_bm25` counts lower-cased
-    words: what BM25 gives without an analysis of the language. `words_bm25` counts what stands
-    between spaces, which is LangChain's default.
+    EnsembleRetriever over just those, with its own defaults (it is told where an id stands).
+    `plain_bm25` counts lower-cased words: what BM25 gives without an analysis of the language.
+    `words_bm25` counts what stands between spaces, which is LangChain's default.
 
     Raises UserError for another name, or where LangChain's part is not installed.
     """
+    return _builder(name)(shared)
+
+
+def check_contenders(names: Sequence[str]) -> None:
+    """Tell before the work, by UserError, which of the searches cannot be built."""
+    for name in names:
+        _builder(name)
+        if name == "ensemble":
+            _ensemble_class()
+
+
+def _builder(name: str) -> "Callable[[Shared], Search]":
     builders: Mapping[str, Callable[[Shared], Search]] = {
         OURS: _ours,
         "bm25": lambda shared: _asked(_bm25(shared)),
@@ -87,7 +99,7 @@ def build_contender(name: str, shared: Shared) -> Search:
     }
     if name not in builders:
         raise UserError(f"there is no system {name!r}: choose among {', '.join(builders)}")
-    return builders[name](shared)
+    return builders[name]
 
 
 def plain_words(text: str) -> list[str]:
@@ -132,7 +144,7 @@ def _dense(shared: Shared) -> BaseRetriever:
     )
 
 
-def _ensemble(shared: Shared) -> Search:
+def _ensemble_class() -> Any:
     try:
         from langchain_classic.retrievers.ensemble import EnsembleRetriever
     except ImportError as error:
@@ -140,8 +152,12 @@ def _ensemble(shared: Shared) -> Search:
             "LangChain's EnsembleRetriever is not installed: pip install 'deerstalker[evaluate]',"
             " or leave `ensemble` out of --systems"
         ) from error
-    given: Any = {"retrievers": [_bm25(shared), _dense(shared)], "id_key": BEIR_ID}
-    return _asked(EnsembleRetriever(**given))  # its weights are filled in by a validator
+    return EnsembleRetriever
+
+
+def _ensemble(shared: Shared) -> Search:
+    halves = [_bm25(shared), _dense(shared)]
+    return _asked(_ensemble_class()(retrievers=halves, id_key=BEIR_ID))
 
 
 def _asked(retriever: BaseRetriever) -> Search:

@@ -23,6 +23,7 @@ from graphs.evaluate.contenders import (
     SYSTEMS,
     Search,
     build_contender,
+    check_contenders,
     index_corpus,
 )
 from graphs.evaluate.given import RetrievalGiven, ThaiGiven
@@ -166,10 +167,16 @@ def rows_of(files: Rows) -> dict[str, list[Ranking]]:
 def _contest(given: RetrievalGiven | ThaiGiven, corpus: Corpus, known: Sequence[str]) -> Contest:
     if given.limit is not None and given.limit < 1:
         raise UserError(f"--limit {given.limit} asks nothing: give 1 or more")
+    systems = (*chosen_systems(given.systems, known), *(ABLATION if given.ablation else ()))
+    check_contenders(systems)
+    if given.plot is not None:
+        from graphs.evaluate.retrieval_plot import check_picture
+
+        check_picture(given.plot)
     work = given.work.expanduser() if given.work else load_settings().data_dir / "evaluation"
     return Contest(
         corpus=corpus.sample(given.limit, given.seed),
-        systems=(*chosen_systems(given.systems, known), *(ABLATION if given.ablation else ())),
+        systems=systems,
         seed=given.seed,
         work=work,
     )

@@ -8,6 +8,21 @@ from graphs.errors import UserError
 from graphs.evaluate.ir_metrics import METRICS
 from graphs.evaluate.retrieval_report import systems_of
 
+_KINDS = (".png", ".svg", ".pdf")
+
+
+def check_picture(place: Path) -> None:
+    """Tell before the work, by UserError, that no picture can be drawn into `place`."""
+    try:
+        import matplotlib  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        raise UserError("--plot needs matplotlib: pip install 'deerstalker[evaluate]'") from error
+    file = place.expanduser()
+    if file.suffix.lower() not in _KINDS or file.is_dir() or not file.absolute().parent.is_dir():
+        raise UserError(
+            f"cannot draw {place}: give a .png, .svg or .pdf file in a folder that exists"
+        )
+
 
 def draw(report: Mapping[str, Any], place: Path) -> None:
     """Draw `report` into `place`; raises UserError where that is no picture file to write."""

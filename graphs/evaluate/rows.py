@@ -106,4 +106,4 @@ def program_hash(system: str) -> str:
 
 
 def _line(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
+    return json.dumps(value) + "\n"  # ASCII: no sign in it ends a line, or cannot be encoded

@@ -9,6 +9,8 @@ import pytest
 
 from graphs.evaluate.given import RetrievalGiven, ThaiGiven
 from graphs.evaluate.retrieval import run_retrieval, run_thai
+from graphs.evaluate.retrieval_report import Ranking
+from graphs.evaluate.rows import RowFile
 from tests.fakes import HashEmbeddings
 
 WORDS = [
@@ -135,9 +137,34 @@ def test_what_cannot_be_measured_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, object], line: str
 ) -> None:
     corpus(tmp_path / "cases")
-    assert run_retrieval(given(tmp_path, **options), HashEmbeddings()) == 2
+    model = HashEmbeddings()
+    assert run_retrieval(given(tmp_path, **options), model) == 2
     said = capsys.readouterr()
+    assert not model.embedded and not (tmp_path / "work").exists()  # told before the work
     assert said.out == "" and said.err.startswith("error: ") and line in said.err
+
+
+def test_the_ensemble_is_that_of_langchain_over_the_same_halves(tmp_path: Path) -> None:
+    from langchain_classic.retrievers.ensemble import EnsembleRetriever
+
+    from graphs.evaluate.beir import load_beir
+    from graphs.evaluate.contenders import DEPTH, _bm25, _dense, build_contender, index_corpus
+
+    documents = load_beir(corpus(tmp_path / "cases")).documents()
+    shared = index_corpus(documents, HashEmbeddings(), lambda *_: None)
+    theirs = EnsembleRetriever(retrievers=[_bm25(shared), _dense(shared)], weights=[0.5, 0.5])
+    for word in WORDS[:4]:
+        expected = [d.id for d in theirs.invoke(f"which case had a {word}")][:DEPTH]
+        assert build_contender("ensemble", shared)(f"which case had a {word}") == expected
+
+
+def test_ids_that_no_file_can_spell_are_kept_and_read_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        file: RowFile[Ranking] = RowFile(tmp_path, "bm25", Ranking)
+        file.begin({"program": "1"})
+        known = dict(file.rows)
+        file.add(Ranking(0, "q\u2028\ud800", {"mrr@10": 1.0}, 1.0, 1.0, ["d\x85"]))
+    assert known == file.rows
 
 
 def test_a_table_is_printed_without_json(
