@@ -8,7 +8,7 @@ other questions (cross-validation) with either ranking alone and their plain ran
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from graphs.search_fitting import Case, Choice, Floats, Judge, Trials
     from retrievers.bm25 import BM25Index
 
-HELP = """Fit the shares of the search stages and the chances of relevance; write OUT.
+HELP = """Fit the shares of the search stages and the chances of relevance; write them to OUT.
 
 The report goes to stdout, progress to stderr. Exit codes: 0 fitted, 2 something to mend."""
-CANDIDATES: Final = 100  # of each ranking
 JUDGED: Final = 20  # results of a question that chances of relevance are fitted on
 
 Data = Annotated[Path, typer.Argument(help="Folder in BEIR layout.")]
@@ -74,7 +73,7 @@ class Indexed:
 
 def prepare(corpus: "Corpus", embeddings: "Embeddings", progress: "Progress") -> Indexed:
     """What both rankings find for each question, with both scores of every candidate."""
-    from graphs.search_fitting import Case
+    from graphs.search_fitting import CANDIDATES, Case
     from retrievers.dense import unit_rows
     from retrievers.pipeline import index_documents
     from retrievers.ranking import default_tokenizer
@@ -238,9 +237,7 @@ def run(given: Given, embeddings: "Embeddings | None" = None) -> None:
     from graphs.evaluate.vectors import CachedEmbeddings
     from llm_core.embeddings import LocalEmbeddings
 
-    out = given.out
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise UserError(f"--out {out} is no file in a folder that exists")
+    held_figures(given.out)
     corpus = load_beir(given.data.expanduser(), given.split).sample(given.limit, given.seed)
     model: Embeddings = embeddings or LocalEmbeddings()
     with progress_bar(sys.stderr, quiet=given.quiet) as progress:
@@ -251,12 +248,38 @@ def run(given: Given, embeddings: "Embeddings | None" = None) -> None:
         fitted = fit(
             corpus, kept, tokens=tokens, folds=given.folds, seed=given.seed, progress=progress
         )
-    text = json.dumps(fitted, indent=1, sort_keys=True)
+    write_fitted(given.out, fitted)
+    print(json.dumps(fitted, indent=1, sort_keys=True))
+
+
+def held_figures(out: Path) -> dict[str, Any]:
+    """What the file of figures holds; nothing where there is none yet.
+
+    Raises:
+        UserError: it is no place for a file, or no file of figures.
+    """
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UserError(f"--out {out} is no file in a folder that exists")
+    try:
+        held = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {out} ({error}): give another --out") from error
+    if not isinstance(held, dict):
+        raise UserError(f"{out} holds no figures: give another --out")
+    return held
+
+
+def write_fitted(out: Path, figures: Mapping[str, Any]) -> None:
+    """Put `figures` beside what the file holds under other names.
+
+    Raises:
+        UserError: the file cannot be read or written.
+    """
+    text = json.dumps({**held_figures(out), **figures}, indent=1, sort_keys=True)
     try:
         out.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {out} ({error.strerror}): give another --out") from error
-    print(text)
 
 
 def main(argv: Sequence[str] | None = None, *, embeddings: "Embeddings | None" = None) -> int:

@@ -25,6 +25,7 @@ LEXICAL: Final = (0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0)
 NORMALISATIONS: Final[tuple[Normalisation, ...]] = ("minmax", "zscore", "max")
 SHARES: Final = (0.1, 0.2, 0.3, 0.4)
 LATE: Final = (0.25, 0.5, 0.75, 1.0, 1.5)
+CANDIDATES: Final = 100  # of each ranking
 MEASURED: Final = 10  # nDCG at this depth, which is as deep as late interaction judges
 
 
@@ -167,10 +168,14 @@ def cross_validated(
 
 
 def baselines(trials: Trials) -> dict[str, Floats]:
-    """nDCG of every case for either ranking alone and for their plain reciprocal rank fusion."""
+    """nDCG of every case for either ranking alone and for their plain reciprocal rank fusion.
+
+    Each ranking is as its own search gives it: the first `CANDIDATES`, those by words above zero.
+    """
     found: dict[str, list[float]] = {"bm25": [], "dense": [], "rank_fusion": []}
     for case in trials.cases:
-        words, near = ([i for i, _ in ranking] for ranking in (case.lexical, case.dense))
+        words = [id_ for id_, score in case.lexical[:CANDIDATES] if score > 0]
+        near = [id_ for id_, _ in case.dense[:CANDIDATES]]
         both = [id_ for id_, _ in reciprocal_rank_fusion([words, near])]
         for name, ids in zip(found, (words, near, both), strict=True):
             found[name].append(ndcg(ids, case.grades, MEASURED))

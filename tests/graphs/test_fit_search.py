@@ -87,6 +87,14 @@ def test_the_baselines_are_the_rankings_and_their_rank_fusion() -> None:
     assert 0 < plain["rank_fusion"][0] <= 1
 
 
+def test_the_baselines_see_no_candidate_that_their_own_search_did_not_find() -> None:
+    # "c" holds no word of the question: its place among the words is nobody's rank.
+    one = case({"a": 2.0, "b": 1.0, "c": 0.0}, {"c": 0.9, "a": 0.5, "b": 0.4}, "c")
+    plain = baselines(Trials([one]))
+    assert plain["bm25"].tolist() == [0.0] and plain["dense"].tolist() == [1.0]
+    assert plain["rank_fusion"].tolist() == [pytest.approx(1 / np.log2(4))]
+
+
 def test_logistic_regression_finds_the_weights_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(20_000, 2)) * [1.0, 5.0]
