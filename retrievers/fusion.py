@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from retrievers.ranking import passage_key, with_scores
+from retrievers.rerank.scored import held_scores
 
 Key = TypeVar("Key", bound=Hashable)
 Normalisation: TypeAlias = Literal["minmax", "zscore", "max", "none"]
@@ -95,6 +96,7 @@ class FusionRetriever(BaseRetriever):
     """Asks several retrievers and fuses what they return, by rank or, with `scores`, by score.
 
     Metadata of a hit holds the fused score as `rrf`, or as `fused` where scores were added up.
+    A document without the score that `scores` names is a RerankError.
     """
 
     retrievers: list[BaseRetriever]
@@ -135,7 +137,7 @@ class FusionRetriever(BaseRetriever):
             keys = [[passage_key(document) for document in answer] for answer in answers]
             return reciprocal_rank_fusion(keys, self.rank_constant, self.weights)
         rankings = [
-            [(passage_key(document), float(document.metadata[name])) for document in answer]
+            list(zip(map(passage_key, answer), held_scores(answer, name), strict=True))
             for answer, name in zip(answers, self.scores, strict=True)
         ]
         return weighted_fusion(rankings, self.weights, self.normalisation)

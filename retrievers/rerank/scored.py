@@ -1,6 +1,7 @@
 """What the rerankers share: documents put in order of a new score, and scores that are joined."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -47,7 +48,7 @@ def held_scores(documents: Sequence[Document], name: str) -> list[float]:
     found: list[float] = []
     for document in documents:
         value: Any = document.metadata.get(name)
-        if not isinstance(value, int | float):
+        if not isinstance(value, Real):
             raise RerankError(
                 f"document {document.id!r} has no number {name!r} in its metadata: put the stage "
                 "that scores it first, or name another score"

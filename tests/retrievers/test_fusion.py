@@ -1,11 +1,13 @@
 """Fusion by ranks and by scores: the formulas, ties, weights, and the retriever over them."""
 
+import numpy as np
 import pytest
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 
+from retrievers.errors import RetrievalError
 from retrievers.fusion import (
     FusionRetriever,
     Normalisation,
@@ -117,6 +119,14 @@ def test_the_retriever_fuses_scores_when_it_knows_their_names() -> None:
     found = fusion.invoke("anything")
     assert [d.id for d in found] == ["b", "a", "c"]
     assert found[0].metadata == {"bm25": 1.0, "dense": 0.9, "fused": pytest.approx(2.0)}
+
+
+def test_a_hit_without_the_score_named_is_told() -> None:
+    hit = Document(id="a", page_content="text a", metadata={"bm25": np.float32(2.0)})
+    part = Listed(documents=[hit])
+    assert FusionRetriever(retrievers=[part], scores=["bm25"]).invoke("goose")
+    with pytest.raises(RetrievalError, match="no number 'bm26'"):
+        FusionRetriever(retrievers=[part], scores=["bm26"]).invoke("goose")
 
 
 def test_the_retriever_wants_one_weight_and_one_score_name_each() -> None:
