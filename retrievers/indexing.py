@@ -26,7 +26,7 @@ from retrievers.exclusions import name_hash, read_excluded
 from retrievers.generation import build_generation, drop_other_generations, load_generation
 from retrievers.ranking import searchable_text
 from retrievers.rows import DocumentRow, FileRow, NewDocument, searched_hash
-from retrievers.store_errors import DamagedIndexError
+from retrievers.store_errors import DamagedIndexError, ReadOnlyIndexError
 from retrievers.work import LocalWork, Texts, Work
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def update_index(
 
     Raises:
         RetrievalError: a path is missing or holds no readable file.
-        IndexStoreError: the index folder cannot be written, or another process keeps it.
+        IndexStoreError: the index folder cannot be written while there is something to write, or
+            another process keeps it.
     """
     return open_index(corpus, paths, embeddings, progress, wait, work, vectors)[0]
 
@@ -107,23 +108,24 @@ def open_index(
     started, notices = time.monotonic(), list[str]()
     work = work or LocalWork(embeddings)
     name = embedding_name(embeddings)
-    with corpus.writing(wait, lambda: say("waiting", 0, 0)):
-        try:
-            corpus.check()
-            update = _Update(corpus, sources, root, name, work, say, notices, folders)
-            lexical, dense = update.run(with_vectors=vectors is None)
-        except DamagedIndexError as err:
-            notices.append(f"{err}; it was rebuilt from the files")
-            corpus.reset()
-            update = _Update(corpus, sources, root, name, work, say, notices, folders)
-            lexical, dense = update.run(with_vectors=vectors is None)
-        named = json.dumps([str(path) for path in roots])
-        if corpus.meta("paths") != named:
-            corpus.set_meta(paths=named)
-        corpus.wipe()
-        served = None if vectors is None else _serve(corpus, vectors, embeddings, lexical, say)
+
+    def begin() -> _Update:
+        return _Update(corpus, sources, root, name, work, say, notices, folders)
+
+    try:
+        with corpus.writing(wait, lambda: say("waiting", 0, 0)):
+            update, lexical, dense = _run(corpus, begin, notices, with_vectors=vectors is None)
+            _settle(corpus, roots, notices)
+            served = None if vectors is None else _serve(corpus, vectors, embeddings, lexical, say)
+            corpus.pin_manifest()
+    except ReadOnlyIndexError:
+        notices.clear()
+        if vectors is not None or not corpus.file.exists() or not (update := begin()).is_current():
+            raise
+        (lexical, dense), served = stored_index(corpus), None
         corpus.pin_manifest()
-        report = update.report(time.monotonic() - started, len(lexical))
+        notices.append(f"{corpus.folder} cannot be written; the index in it is up to date")
+    report = update.report(time.monotonic() - started, len(lexical))
     if not report.passages:
         reasons = "; ".join(f"{source}: {reason}" for source, reason in report.skipped[:3])
         reasons = reasons or "; ".join(notices)
@@ -131,17 +133,38 @@ def open_index(
     return report, lexical, served or dense
 
 
+def _run(
+    corpus: Corpus, begin: "Callable[[], _Update]", notices: list[str], *, with_vectors: bool
+) -> "tuple[_Update, BM25Index, VectorIndex]":
+    """Update the store; one that is damaged is made anew."""
+    try:
+        corpus.check()
+        update = begin()
+        return update, *update.run(with_vectors=with_vectors)
+    except DamagedIndexError as err:
+        notices.append(f"{err}; it was rebuilt from the files")
+        corpus.reset()
+        update = begin()
+        return update, *update.run(with_vectors=with_vectors)
+
+
+def _settle(corpus: Corpus, roots: Sequence[Path], notices: list[str]) -> None:
+    """After an update: note what the index is of, and leave nothing of what was deleted."""
+    if corpus.meta("paths") != (named := json.dumps([str(path) for path in roots])):
+        corpus.set_meta(paths=named)
+    try:
+        corpus.wipe()
+    except IndexStoreError as err:  # the index is whole: it should answer
+        notices.append(f"texts that were deleted may still be on the disk: {err}")
+
+
 def _serve(
     corpus: Corpus, address: str, embeddings: Embeddings, lexical: BM25Index, say: Progress
 ) -> DenseIndex:
-    """The engine at `address` as the dense side, once it holds what the store holds."""
-    from retrievers.vector_server import ServedVectors, open_vector_server, send_changes
+    from retrievers.vector_server import served_vectors
 
     say("sending", 0, 1)
-    engine, name = open_vector_server(corpus, address, embeddings)
-    send_changes(corpus, engine, name)
-    say("sending", 1, 1)
-    return ServedVectors(engine, corpus, lexical.ids)
+    return served_vectors(corpus, address, embeddings, lexical.ids)
 
 
 def stored_index(corpus: Corpus) -> tuple[BM25Index, VectorIndex]:
@@ -201,6 +224,17 @@ class _Update:
         self._read()
         self._embed()
         return self._publish(with_vectors)
+
+    def is_current(self) -> bool:
+        """Whether the published state is of just these files; nothing is written."""
+        root = unicode_name(str(self.root))
+        facts = {"recipe": RECIPE, "embedding": self.embedding, "root": root}
+        if not self.corpus.current() or any(self.corpus.meta(k) != v for k, v in facts.items()):
+            return False
+        self._look()
+        seen = {source: row.sha256 for source, row in self.seen.items()}
+        known = {source: row.sha256 for source, row in self.before.items()}
+        return seen == known and self.corpus.documents().keys() == set(seen.values())
 
     def _prepare(self) -> None:
         """Note another recipe, model or folder than last time."""

@@ -24,43 +24,54 @@ if TYPE_CHECKING:
     from langchain_postgres import PGVectorStore
     from psycopg import Connection
 
-_SCHEMES: Final = ("postgresql", "postgres")
+_SCHEMES: Final = ("postgresql://", "postgres://")
 
 
 def pgvector_index(
-    url: str, embeddings: Embeddings, *, table: str = "passages", fetch: Fetch | None = None
+    url: str,
+    embeddings: Embeddings,
+    *,
+    table: str = "passages",
+    fetch: Fetch | None = None,
+    size: int | None = None,
 ) -> StoreIndex:
     """The index in `table` of the database at `url`; `fetch` gives the texts to keep beside it.
+
+    A new table holds vectors of `size` numbers; by default the embedding model is asked.
 
     Raises:
         RetrievalError: `url` or `table` is not one.
         IndexStoreError: a package is missing, or no such database answers.
     """
-    store = open_pgvector(url, embeddings, table=table)
+    store = open_pgvector(url, embeddings, table=table, size=size)
     engine = PgvectorEngine(store, url, table)
     return StoreIndex(store, embeddings, fetch=fetch, engine=engine)
 
 
-def open_pgvector(url: str, embeddings: Embeddings, *, table: str = "passages") -> "PGVectorStore":
+def open_pgvector(
+    url: str, embeddings: Embeddings, *, table: str = "passages", size: int | None = None
+) -> "PGVectorStore":
     """The LangChain store over `table`, with cosine distances; raises as `pgvector_index`."""
-    if urlsplit(url).scheme not in _SCHEMES:
-        raise RetrievalError(f"{_place(url)} is no database: give postgresql://user@host/database")
+    place = _place(url)
+    if not url.startswith(_SCHEMES):
+        raise RetrievalError(f"{place} is no database: give postgresql://user@host/database")
     if not table.isidentifier() or not table.isascii():
         raise RetrievalError(f"{table!r} cannot name a table: use letters, digits and _")
     try:
         from langchain_postgres import Column, PGEngine, PGVectorStore
     except ImportError as err:
         raise IndexStoreError(
-            "PostgreSQL needs the package langchain-postgres: pip install langchain-postgres"
+            "PostgreSQL needs langchain-postgres: run `pip install 'deerstalker[postgres]'`"
         ) from err
     with pgvector_errors(url):
-        engine = PGEngine.from_connection_string("postgresql+asyncpg" + url[url.index("://") :])
         with _connected(url) as connection:
             found = connection.execute("SELECT to_regclass(%s)", (f'"{table}"',)).fetchone()
+        # The driver of `_connected`: another one would not know every option of an address.
+        engine = PGEngine.from_connection_string("postgresql+psycopg" + url[url.index("://") :])
         if found is None or found[0] is None:
             engine.init_vectorstore_table(
                 table,
-                vector_size=len(embeddings.embed_query("length of a vector")),
+                vector_size=size or len(embeddings.embed_query("length of a vector")),
                 id_column=Column("langchain_id", "TEXT", nullable=False),
             )
         return PGVectorStore.create_sync(engine, embeddings, table)
@@ -132,19 +143,27 @@ def _connected(url: str) -> "Connection[Any]":
 def pgvector_errors(url: str) -> Iterator[None]:
     """Raise what the person can mend about a database in one line, without its password."""
     import psycopg
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (psycopg.OperationalError, OSError) as err:
         raise IndexStoreError(
-            f"no PostgreSQL answers at {_place(url)}: {' '.join(str(err).split())}"
+            f"no PostgreSQL answers at {_place(url)}: {_without_password(url, str(err))}"
         ) from err
-    except (psycopg.Error, DBAPIError) as err:
-        reason = str(getattr(err, "orig", err)).split("\n")[0]
+    except (psycopg.Error, SQLAlchemyError) as err:
+        reason = _without_password(url, str(getattr(err, "orig", err)).split("\n")[0])
         raise IndexStoreError(f"{_place(url)} refuses this: {reason}") from err
 
 
+def _without_password(url: str, text: str) -> str:
+    line, password = " ".join(text.split()), urlsplit(url).password
+    return line.replace(password, "***") if password else line
+
+
 def _place(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as err:  # such as brackets that are not closed
+        raise RetrievalError(f"the address of PostgreSQL is none: {err}") from err
     return f"{parts.scheme or '?'}://{parts.hostname or parts.query or '?'}{parts.path}"

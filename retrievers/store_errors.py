@@ -17,6 +17,10 @@ class DamagedIndexError(IndexStoreError):
     """The store of an index is damaged or of another version; it is rebuilt from the files."""
 
 
+class ReadOnlyIndexError(IndexStoreError):
+    """The folder of an index cannot be written; what is in it can perhaps be read."""
+
+
 @contextlib.contextmanager
 def store_errors(folder: Path) -> Iterator[None]:
     """Raise IndexStoreError for what the person can mend; anything else passes.
@@ -59,8 +63,8 @@ def _from_system(err: OSError, folder: Path) -> Exception:
     return err
 
 
-def _read_only(folder: Path) -> IndexStoreError:
-    return IndexStoreError(
+def _read_only(folder: Path) -> ReadOnlyIndexError:
+    return ReadOnlyIndexError(
         f"the index folder {folder} cannot be written: make it writable, "
         "or use another folder with --index"
     )

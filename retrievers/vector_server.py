@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from typing_extensions import override
 
 from retrievers.corpus import Corpus, vector_of
 from retrievers.dense import DenseIndex
@@ -31,6 +30,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS sent(engine TEXT NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL,
     PRIMARY KEY(engine, id)) WITHOUT ROWID
 """
+_ON_ITS_WAY: Final = ""  # in place of a hash: the engine may have it or not
 _STALE: Final = (
     "SELECT id FROM sent WHERE engine = ? AND NOT EXISTS (SELECT 1 FROM passages"
     " WHERE passages.id = sent.id AND passages.hash = sent.hash)"
@@ -64,15 +64,27 @@ def open_vector_server(
         store = open_chroma(embeddings, url=address, collection=name)
         return StoreIndex(store, embeddings), f"{without_user(address)} {name}"
     if address.startswith(("postgresql://", "postgres://")):
-        from retrievers.postgres_store import open_postgres
+        from retrievers.pgvector_store import pgvector_index
 
-        known = KnownVectors(corpus)
-        server = open_postgres(known, address, name, known.dimension(embeddings))
+        size = _dimension(corpus, embeddings)
+        server = pgvector_index(address, embeddings, table=name, size=size)
         return server, f"{without_user(address)} {name}"
     raise RetrievalError(
         f"{address.split('://')[0]!r} is no engine for vectors that we know: give http://HOST:PORT"
         " of a Chroma server, or postgresql://..."
     )
+
+
+def served_vectors(
+    corpus: Corpus, address: str, embeddings: Embeddings, ids: Sequence[str]
+) -> "ServedVectors":
+    """The engine at `address` as the dense side of `ids`, once it holds what the store holds.
+
+    Raises as `open_vector_server` and `send_changes`.
+    """
+    engine, name = open_vector_server(corpus, address, embeddings)
+    send_changes(corpus, engine, name)
+    return ServedVectors(engine, corpus, ids)
 
 
 def without_user(address: str) -> str:
@@ -81,33 +93,13 @@ def without_user(address: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-class KnownVectors(Embeddings):
-    """Passages by id in place of texts: what the store holds instead of a model.
-
-    An engine that wants an embedding model, to see which cosine its scores mean, gets this one.
-    """
-
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
-
-    def dimension(self, model: Embeddings) -> int:
-        """The length of a vector: of one that is held, else of one that `model` makes."""
-        with self._corpus.guard() as connection:
-            row = connection.execute(
-                "SELECT vector FROM texts WHERE vector IS NOT NULL LIMIT 1"
-            ).fetchone()
-        return len(vector_of(row[0])) if row else len(model.embed_query("length"))
-
-    @override
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """The vectors of the passages whose ids are `texts`; KeyError where one is not held."""
-        held = stored_vectors(self._corpus, texts)
-        return [held[id_].tolist() for id_ in texts]
-
-    @override
-    def embed_query(self, text: str) -> list[float]:
-        """The vector of the passage whose id is `text`."""
-        return self.embed_documents([text])[0]
+def _dimension(corpus: Corpus, model: Embeddings) -> int:
+    """The length of a vector: of one that is held, else of one that `model` makes."""
+    with corpus.guard() as connection:
+        row = connection.execute(
+            "SELECT vector FROM texts WHERE vector IS NOT NULL LIMIT 1"
+        ).fetchone()
+    return len(vector_of(row[0])) if row else len(model.embed_query("length"))
 
 
 class ServedVectors:
@@ -175,8 +167,8 @@ def stored_vectors(corpus: Corpus, ids: Sequence[str]) -> dict[str, Floats]:
 def send_changes(corpus: Corpus, engine: DenseIndex, name: str) -> tuple[int, int]:
     """Bring the engine `name` to what the store holds; returns how many were sent and taken out.
 
-    Call it while holding `writing`, after an update was published. Each slab is noted once the
-    engine has it: what a kill leaves unnoted is sent again, under the same id.
+    Call it while holding `writing`, after an update was published. Each slab is noted before it
+    is sent and once the engine has it: what a kill leaves between is taken out and sent again.
 
     Raises:
         IndexStoreError: the engine holds vectors that are not of this index.
@@ -229,13 +221,16 @@ def _send(corpus: Corpus, engine: DenseIndex, name: str) -> int:
             rows = connection.execute(_NEW, (name, _SLAB)).fetchall()
         if not rows:
             return sent
+        _note(corpus, [(name, id_, _ON_ITS_WAY) for id_, _, _ in rows])
         engine.put([row[0] for row in rows], np.stack([vector_of(row[2]) for row in rows]))
-        with corpus.transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO sent VALUES (?, ?, ?)",
-                [(name, id_, hash_) for id_, hash_, _ in rows],
-            )
+        _note(corpus, [(name, id_, hash_) for id_, hash_, _ in rows])
         sent += len(rows)
+
+
+def _note(corpus: Corpus, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Note of an engine and an id which text's vector it has."""
+    with corpus.transaction() as connection:
+        connection.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?)", rows)
 
 
 def _count(corpus: Corpus, name: str) -> int:

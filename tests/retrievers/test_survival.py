@@ -1,6 +1,5 @@
 """An index outlives what happens to it: kills, two writers, damage, no rights, a full disk."""
 
-import contextlib
 import os
 import random
 import shutil
@@ -19,7 +18,7 @@ from retrievers.errors import IndexStoreError
 from retrievers.indexing import BATCH, IndexReport, stored_index, update_index
 from retrievers.pipeline import HybridRetriever, open_library
 from tests.fakes import HashEmbeddings
-from tests.retrievers.index_helpers import content, write_stories
+from tests.retrievers.index_helpers import content, no_rights, write_stories
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = 80
@@ -283,23 +282,6 @@ def test_damaged_search_structures_are_rebuilt_from_the_store(
     assert content(copied) == content(built)
 
 
-@contextlib.contextmanager
-def no_rights(folder: Path) -> Iterator[None]:
-    """`folder` is read-only, and we are not root, for whom nothing is."""
-    root = os.geteuid() == 0
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-
-
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user can reach, unlike pytest's own."""
@@ -320,6 +302,24 @@ def test_a_read_only_index_is_told_and_left_whole(open_folder: Path) -> None:
         update_index(Corpus(open_folder / "index"), [docs], HashEmbeddings())
     assert content(open_folder / "index") == before
     assert finish(open_folder / "index", docs)[0].indexed == 1
+
+
+def test_a_read_only_index_that_is_up_to_date_answers(open_folder: Path) -> None:
+    docs, index = write_stories(open_folder / "docs"), open_folder / "index"
+    update_index(Corpus(index), [docs], HashEmbeddings())
+    open_library(index, [docs], HashEmbeddings())  # imports what another user cannot
+    time.sleep(3.1)  # now the stamps of the files would be stored
+    with no_rights(index):
+        library = open_library(index, [docs], HashEmbeddings())
+        assert len(library.search(["blue carbuncle"])) == 3
+    assert library.report is not None and library.report.unchanged == 3
+    assert library.report.notices == [f"{index} cannot be written; the index in it is up to date"]
+    (docs / "goose.txt").unlink()
+    for change in ("gone", "forgotten"):  # after the second only its document is left
+        with no_rights(index), pytest.raises(IndexStoreError, match="cannot be written"):
+            open_library(index, [docs], HashEmbeddings())
+        if change == "gone":
+            Corpus(index).forget_files(["goose.txt"])
 
 
 def test_an_index_that_cannot_be_made_is_told(open_folder: Path) -> None:
