@@ -165,11 +165,7 @@ class FileShelf:
             facts = self._tables.facts()
             if not facts:
                 return
-            if facts["embedding"] != self._embedding:
-                raise RetrievalError(
-                    f"the store {self.folder} holds vectors of {facts['embedding']}, not of "
-                    f"{self._embedding}: open it with that embedding model, or use another folder"
-                )
+            self._require_model(facts)
             names: list[str | None] = [None] * facts["rows"]
             for row, name in self._tables.rows():
                 names[row] = name
@@ -178,6 +174,13 @@ class FileShelf:
         if len(matrix) < len(names):
             raise self._damage(len(names) - len(matrix), vectors)
         self._take(names, matrix, vectors)
+
+    def _require_model(self, facts: Mapping[str, Any]) -> None:
+        if facts["embedding"] != self._embedding:
+            raise RetrievalError(
+                f"the store {self.folder} holds vectors of {facts['embedding']}, not of "
+                f"{self._embedding}: open it with that embedding model, or use another folder"
+            )
 
     def _take(self, names: list[str | None], matrix: Floats, vectors: VectorFile) -> None:
         """Hold the rows of a vector file, with the approximate index that belongs to it."""
@@ -273,6 +276,7 @@ class FileShelf:
             if not facts:
                 return 0, []
             self._tables.check()
+            self._require_model(facts)
             vectors = self._file(facts)
             bad, lost = self._damaged_rows(vectors), self._tables.damaged()
             self._tables.remove(lost)

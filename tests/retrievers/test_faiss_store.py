@@ -241,6 +241,8 @@ def test_another_model_is_refused_by_name(tmp_path: Path) -> None:
     store_of("a goose").save(tmp_path / "store")
     with pytest.raises(RetrievalError, match=r"hash-1.*another-2"):
         FaissStore.open(tmp_path / "store", HashEmbeddings(name="another-2"))
+    with pytest.raises(RetrievalError, match=r"hash-1.*another-2"):
+        FaissStore.repair(tmp_path / "store", HashEmbeddings(name="another-2"))
 
 
 def test_metadata_that_cannot_be_kept_is_told_and_nothing_is_stored(tmp_path: Path) -> None:
