@@ -10,7 +10,7 @@ A stage that is not named keeps its defaults, of which the shares are those that
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -102,6 +102,21 @@ class SearchConfig(Stage):
     smoothing: SmoothingStage = Field(default_factory=SmoothingStage)
     rerank: RerankStage = Field(default_factory=RerankStage)
     diversity: DiversityStage = Field(default_factory=DiversityStage)
+
+    def read_in_part(self, share: float) -> Self:
+        """What works by vectors after the fusion, as strong as they are read (`share`, 0 to 1)."""
+        if share == 1:
+            return self
+        smoothing = {"share": share * self.smoothing.share}
+        rerank = {"weight": share * self.rerank.weight}
+        diversity = {"strength": share * self.diversity.strength}
+        return self.model_copy(
+            update={
+                "smoothing": self.smoothing.model_copy(update=smoothing),
+                "rerank": self.rerank.model_copy(update=rerank),
+                "diversity": self.diversity.model_copy(update=diversity),
+            }
+        )
 
 
 def read_config(path: Path) -> SearchConfig:

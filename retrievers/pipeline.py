@@ -5,6 +5,7 @@ several queries at once and gives any passage back by its id.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +24,7 @@ from retrievers.cutoff import RelevanceCutoff
 from retrievers.dense import DenseIndex, VectorIndex, embedding_name, unit_rows
 from retrievers.filters import FilterError, Where
 from retrievers.passages import MemoryPassages, Passages
-from retrievers.query.plan import QueryPlan, QueryPlanner
+from retrievers.query.plan import Query, QueryPlan, QueryPlanner
 from retrievers.ranking import (
     Fetch,
     Tokenizer,
@@ -32,6 +33,7 @@ from retrievers.ranking import (
     searchable_text,
     with_scores,
 )
+from retrievers.readable import Reading, reading_of
 from retrievers.stages import (
     Asked,
     Scored,
@@ -55,7 +57,8 @@ class HybridRetriever(BaseRetriever):
     Metadata of a hit holds `bm25` (score), `coverage` (BM25 score over the highest possible one),
     `dense` (cosine with the question) and `fused` (what it is ranked by); with several questions
     the first three are the best over them. `config` sets the stages. Without `rerankers` nothing
-    is judged again; `finishers` work on the final list, such as near-duplicate removal.
+    is judged again; `finishers` work on the final list, such as near-duplicate removal. Where the
+    embedding model cannot read a question (`reading`), all that works by vectors steps back.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -71,6 +74,9 @@ class HybridRetriever(BaseRetriever):
     rerankers: list[BaseDocumentCompressor] = Field(default_factory=list)
     finishers: list[BaseDocumentCompressor] = Field(default_factory=list)
     cutoff: RelevanceCutoff | None = None
+    reading: Reading | None = Field(
+        default=None, description="what the embedding model reads; None: what was measured of it"
+    )
     where: Where | None = Field(default=None, description="filter on metadata, for every question")
     select: Callable[[Where], Sequence[str]] | None = Field(
         default=None, repr=False, description="ids that a filter lets through; None: none can"
@@ -124,11 +130,12 @@ class HybridRetriever(BaseRetriever):
         plans = self._plan(texts, recorder)
         among = self._allowed(plans, recorder)
         asked = self._asked(plans, recorder)
-        fused = self._candidates(asked, among, limit, recorder)
-        if self.rerankers and self.config.rerank.depth and self.config.rerank.weight:
-            fused = self._reranked(fused, " ".join(texts), recorder)
+        config = self.config.read_in_part(self._read.share(" ".join(texts)))
+        fused = self._candidates(asked, among, limit, config, recorder)
+        if self.rerankers and config.rerank.depth and config.rerank.weight:
+            fused = self._reranked(fused, " ".join(texts), config, recorder)
         with recorder.stage("diversity") as stage:
-            chosen = diversify(fused, limit, self.vectors.vectors, self.config)
+            chosen = diversify(fused, limit, self.vectors.vectors, config)
             stage.rank("fused", chosen)
         found = self._documents(chosen, asked)
         for finisher in [*self.finishers, *([self.cutoff] if self.cutoff else [])]:
@@ -164,24 +171,40 @@ class HybridRetriever(BaseRetriever):
             stage.notes = [f"{len(ids)} passages pass {parts}"]
         return ids if ids or self.where else None  # what a question seemed to say is no demand
 
+    @cached_property
+    def _known(self) -> Reading:
+        return reading_of(self.embeddings)
+
+    @property
+    def _read(self) -> Reading:
+        return self._known if self.reading is None else self.reading
+
     def _asked(self, plans: Sequence[QueryPlan], recorder: Recorder) -> list[Asked]:
-        with recorder.stage("embed"):
-            return [
-                Asked(
-                    query,
-                    tuple(self.tokenizer(query.text)),
-                    unit_rows(self.embeddings.embed_query(query.text))[0]
-                    if query.dense and self.config.dense.weight
-                    else None,
-                )
-                for plan in plans
-                for query in plan.queries
+        with recorder.stage("embed") as stage:
+            queries = [query for plan in plans for query in plan.queries]
+            shares = [self._read.share(query.text) for query in queries]
+            stage.notes = [
+                f"the embedding model reads {share:.0%} of: {query.text}"
+                for query, share in zip(queries, shares, strict=True)
+                if share < 1
             ]
+            return [self._one(query, share) for query, share in zip(queries, shares, strict=True)]
+
+    def _one(self, query: Query, share: float) -> Asked:
+        dense = self._read.dense_share(share)
+        embedded = query.dense and self.config.dense.weight * dense > 0
+        point = unit_rows(self.embeddings.embed_query(query.text))[0] if embedded else None
+        terms = tuple(self.tokenizer(query.text))
+        return Asked(query, terms, point, dense, self._read.phrase_share(share))
 
     def _candidates(
-        self, asked: Sequence[Asked], among: Sequence[str] | None, k: int, recorder: Recorder
+        self,
+        asked: Sequence[Asked],
+        among: Sequence[str] | None,
+        k: int,
+        config: SearchConfig,
+        recorder: Recorder,
     ) -> Scored:
-        config = self.config
         with recorder.stage("words") as stage:
             depth = max(k, config.lexical.candidates)
             words = rank_words(asked, self.lexical, config, among, depth)
@@ -199,8 +222,10 @@ class HybridRetriever(BaseRetriever):
                 stage.rank("fused", fused)
         return fused
 
-    def _reranked(self, fused: Scored, question: str, recorder: Recorder) -> Scored:
-        stage = self.config.rerank
+    def _reranked(
+        self, fused: Scored, question: str, config: SearchConfig, recorder: Recorder
+    ) -> Scored:
+        stage = config.rerank
         with recorder.stage("rerank") as found:
             documents = self.fetch([id_ for id_, _ in fused[: stage.depth]])
             ranked, scores = rerank(fused, documents, question, self.rerankers, stage)

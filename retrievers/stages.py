@@ -28,11 +28,16 @@ Scored = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One query made ready: its terms, its vector (D,), and its place in the plan."""
+    """One query made ready: its terms, its vector (D,), and its place in the plan.
+
+    The last two multiply the weights of the dense ranking and of neighbouring words for it.
+    """
 
     query: "Query"
     terms: tuple[str, ...]
     point: Floats | None
+    dense: float = 1.0
+    phrases: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,12 @@ def rank_words(
     stage = config.lexical
     feeding = [one for one in asked if one.query.lexical and stage.weight]
     found = [
-        lexical.top(one.terms, one.query.depth or depth, among=among, phrase=stage.phrase)
+        lexical.top(
+            one.terms,
+            one.query.depth or depth,
+            among=among,
+            phrase=stage.phrase * one.phrases,
+        )
         for one in feeding
     ]
     return Rankings(feeding, found, [stage.weight * one.query.weight for one in feeding])
@@ -81,7 +91,8 @@ def rank_vectors(
     """The passages near each dense query, by cosine."""
     feeding = [one for one in asked if one.point is not None]
     found = [vectors.search(one.point, one.query.depth or depth, among) for one in feeding]
-    return Rankings(feeding, found, [config.dense.weight * one.query.weight for one in feeding])
+    weight = config.dense.weight
+    return Rankings(feeding, found, [weight * one.dense * one.query.weight for one in feeding])
 
 
 def fuse(
