@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from agents.notes import EvidenceRef, Gathered, PassageRef, SearchNote
-from agents.planner import bare_words
+
 from agents.ranking import overlap
+from retrievers.query.split import bare_words
 
 # Probability of being answerable from which the team answers. On development questions asked of
 # their own documents it refuses one in twenty-five; asked of unrelated documents, 49 in 50.
