@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from agents.notes import EvidenceRef, Gathered, PassageRef, SearchNote
-
 from agents.ranking import overlap
 from retrievers.query.split import bare_words
 

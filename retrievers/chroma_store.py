@@ -51,7 +51,7 @@ def open_chroma(
         from langchain_chroma import Chroma
     except ImportError as err:
         raise IndexStoreError(
-            "Chroma needs the package langchain-chroma: pip install langchain-chroma"
+            "Chroma needs the package langchain-chroma: pip install 'deerstalker[chroma]'"
         ) from err
     settings = chromadb.config.Settings(anonymized_telemetry=False)
     with chroma_errors(url or str(folder)):
