@@ -238,36 +238,6 @@ def test_broken_unicode_has_vectors(bert: Path) -> None:
     assert offsets[-1].tolist() == [3, 6]
 
 
-def test_token_vectors_point_at_their_characters(bert: Path) -> None:
-    text = "The cat the"
-    offsets, vectors = LocalEmbeddings(str(bert)).tokens_and_vectors(text)
-    assert [text[a:b] for a, b in offsets] == ["The", "c", "a", "t", "the"]
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
-
-
-def test_every_token_of_a_long_text_has_a_vector(bert: Path) -> None:
-    text = random_text(400, seed=1)
-    offsets, vectors = LocalEmbeddings(str(bert)).tokens_and_vectors(text)
-    assert len(offsets) == len(vectors) > 1000
-    assert "".join(text[a:b] for a, b in offsets) == text.replace(" ", "")
-
-
-def test_many_texts_have_the_token_vectors_of_each(bert: Path) -> None:
-    model = LocalEmbeddings(str(bert), deterministic=True)
-    texts = [random_text(400, seed=3), "The cat", "the cat the cat", ""]
-    for text, (offsets, vectors) in zip(texts, model.many_tokens_and_vectors(texts), strict=True):
-        alone_offsets, alone_vectors = model.tokens_and_vectors(text)
-        assert offsets.tolist() == alone_offsets.tolist()
-        assert vectors.tobytes() == alone_vectors.tobytes()
-    assert model.many_tokens_and_vectors([]) == []
-
-
-def test_token_spans_are_those_of_the_token_vectors(bert: Path) -> None:
-    model, text = LocalEmbeddings(str(bert)), random_text(400, seed=2)
-    offsets, _ = model.tokens_and_vectors(text)
-    assert model.token_spans(text) == [(int(a), int(b)) for a, b in offsets]
-
-
 def test_dimension_and_hash_come_without_the_weights(bert: Path) -> None:
     model = LocalEmbeddings(str(bert))
     assert model.dimension == 32
