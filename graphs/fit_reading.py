@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from graphs.commandline import Quiet, new_app, run_app, switches
-from graphs.errors import EXPECTED_ERRORS, UserError
+from graphs.errors import UserError
 from graphs.evaluate.given import AskedFiles, Cache, Paragraphs
+from graphs.evaluate.outcome import exit_code
 from graphs.fit_search import Folds, Limit, Out, Seed, held_figures, write_fitted
 
 if TYPE_CHECKING:
@@ -224,12 +225,7 @@ def main(
     """Run the command; returns the exit code. `embeddings` and their `vocabulary` are for tests."""
 
     def fit_reading(given: Given) -> int:
-        try:
-            run(given, embeddings, vocabulary)
-        except EXPECTED_ERRORS as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
-        return 0
+        return exit_code(lambda: run(given, embeddings, vocabulary))
 
     app = new_app()
     app.command(help=HELP)(switches(Given, fit_reading))

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from graphs.commandline import Quiet, new_app, run_app, switches
-from graphs.errors import EXPECTED_ERRORS, UserError
+from graphs.errors import UserError
+from graphs.evaluate.outcome import exit_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -286,12 +287,7 @@ def main(argv: Sequence[str] | None = None, *, embeddings: "Embeddings | None" =
     """Run the command; returns the exit code. `embeddings` are used instead of the default ones."""
 
     def fit_search(given: Given) -> int:
-        try:
-            run(given, embeddings)
-        except EXPECTED_ERRORS as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
-        return 0
+        return exit_code(lambda: run(given, embeddings))
 
     app = new_app()
     app.command(help=HELP)(switches(Given, fit_search))
